@@ -1,0 +1,92 @@
+"""The goal-environment protocol: the gymnax API plus goals."""
+
+import abc
+from typing import Generic, TypeVar
+
+import jax
+from gymnax.environments import environment, spaces
+
+EnvState = TypeVar("EnvState", bound=environment.EnvState)
+EnvParams = TypeVar("EnvParams", bound=environment.EnvParams)
+
+
+class GoalEnvironment(
+    environment.Environment[EnvState, EnvParams],  # type: ignore[misc]  # gymnax is untyped
+    abc.ABC,
+    Generic[EnvState, EnvParams],
+):
+    """A gymnax environment whose state carries a goal, in a goal space of `D` numbers.
+
+    Agents and wrappers written for gymnax run on it unchanged. On top of the gymnax methods (`step_env`, `reset_env`, `observe`,
+    `action_space`, `observation_space`, `default_params`, ...) it says what the goals are, how they are judged and how they look.
+
+    Three rules hold for every goal environment:
+
+    * Episodes have a fixed length, `params.max_steps_in_episode`, and end by truncation. `params.terminate_on_success`, off by
+      default, ends them at the first success instead; evaluation turns it on.
+    * `info` holds `metric_<name>`, bool `[]`, for each name that `success` returns: the new observation judged against the
+      episode's own goal, before any automatic reset. `info["final_observation"]` is the observation before that reset.
+    * Everything but `eval_goal_names` is pure and can be jitted and vmapped.
+
+    Methods are written for one environment; map over the key and state for a batch.
+    """
+
+    @abc.abstractmethod
+    def goal_space(self, params: EnvParams) -> spaces.Box:
+        """The box that a planner searches: `low` and `high` are `[D]`, in the units of `achieved_goal`."""
+
+    @abc.abstractmethod
+    def achieved_goal(self, obs: jax.Array) -> jax.Array:
+        """The goal that an observation amounts to: `[..., O] -> [..., D]`."""
+
+    @abc.abstractmethod
+    def desired_goal(self, state: EnvState) -> jax.Array:
+        """The goal of the running episode, `[D]`."""
+
+    @abc.abstractmethod
+    def eval_goals(self, params: EnvParams) -> jax.Array:
+        """Nominal evaluation goals `[G, D]`; an evaluation episode may draw its goal near the nominal one."""
+
+    @property
+    @abc.abstractmethod
+    def eval_goal_names(self) -> tuple[str, ...]:
+        """One short name per evaluation goal, in the order of `eval_goals`."""
+
+    @abc.abstractmethod
+    def reset_to_eval_goal(
+        self, key: jax.Array, goal_index: int | jax.Array, params: EnvParams
+    ) -> tuple[jax.Array, EnvState]:
+        """Starts an evaluation episode.
+
+        Args:
+            key: PRNG key.
+            goal_index: `[]` int in `[0, G)`, may be traced.
+            params: environment parameters.
+
+        Returns:
+            obs `[O]` and state. An automatic reset inside `step` does not know of this goal.
+        """
+
+    @abc.abstractmethod
+    def sample_goals(self, key: jax.Array, n: int, params: EnvParams) -> jax.Array:
+        """`n` goals as the environment draws them for its own training episodes, `[n, D]`."""
+
+    @abc.abstractmethod
+    def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
+        """Whether goals are met, per metric name: two `[..., D]` that broadcast give bool `[...]`. The first is the reward's."""
+
+    @abc.abstractmethod
+    def render(
+        self, obs: jax.Array, desired_goal: jax.Array, params: EnvParams, trajectory: jax.Array | None = None
+    ) -> jax.Array:
+        """Draws an observation and a goal as arrays, without a window system or a plotting library.
+
+        Args:
+            obs: `[O]` observation.
+            desired_goal: `[D]` goal.
+            params: environment parameters.
+            trajectory: optional `[T, D]` goals achieved so far, drawn as a line; rows with NaN are left out.
+
+        Returns:
+            `[H, W, 3]` uint8 picture.
+        """

@@ -1,0 +1,1 @@
+"""PEG and episodic curiosity in JAX."""

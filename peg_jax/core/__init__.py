@@ -1,0 +1,1 @@
+"""What both systems stand on: networks, distributions, returns, replay, optimisers and clocks."""

@@ -1,0 +1,110 @@
+"""Multi-layer perceptrons in the form the papers use: Glorot-uniform kernels, zero biases, ELU (peg.md 1.6)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from peg_jax.core.types import Array, Key, Params, ScoreFn
+
+
+@jax.custom_jvp
+def elu(x: Array) -> Array:
+    """ELU whose derivative is read off its output, `1 + min(y, 0)`.
+
+    The output is kept anyway as the next layer's input, so nothing else is stored for the backward pass.
+    """
+    return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0.0)) - 1.0)
+
+
+@elu.defjvp
+def _elu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    y = elu(primals[0])
+    return y, tangents[0] * (1.0 + jnp.minimum(y, 0.0))
+
+
+def glorot_uniform(fan_in: int, fan_out: int) -> nn.initializers.Initializer:
+    """Glorot-uniform initialiser with an explicit fan-in, for a kernel that is stored in several slices."""
+    limit = (6.0 / (fan_in + fan_out)) ** 0.5
+
+    def init(key: Key, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    return init
+
+
+class MLP(nn.Module):
+    """`layers` ELU layers of `units`, then one linear layer of `outputs` (none when `outputs` is 0).
+
+    The first layer reads `concat([x, context])`, stored as two slices of one kernel, so that the context's share can be
+    computed once by `embed_context` and reused: a goal is constant along an imagined rollout, and its matrix product
+    need not be repeated at each step. `context` 0 means a plain input.
+    """
+
+    inputs: int
+    layers: int
+    units: int
+    outputs: int = 0
+    context: int = 0
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self) -> None:
+        """Declare the layers; both slices of the first kernel share its fan-in."""
+        first = glorot_uniform(self.inputs + self.context, self.units)
+        other = nn.initializers.glorot_uniform()
+        self.hidden = [
+            nn.Dense(self.units, dtype=self.dtype, kernel_init=other if index else first)
+            for index in range(self.layers)
+        ]
+        if self.context:
+            self.hidden_context = nn.Dense(self.units, use_bias=False, dtype=self.dtype, kernel_init=first)
+        if self.outputs:
+            self.out = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=other)
+
+    def embed_context(self, context: Array) -> Array:
+        """The context's share of the first layer. `[..., context] -> [..., units]`."""
+        return self.hidden_context(context)
+
+    def __call__(self, x: Array, embedded_context: Array | None = None) -> Array:
+        """Apply the network. `x [..., inputs]`, `embedded_context [..., units]` -> `[..., outputs or units]`."""
+        for index, layer in enumerate(self.hidden):
+            x = layer(x)
+            if index == 0 and embedded_context is not None:
+                x = x + embedded_context
+            x = elu(x)
+        return (self.out(x) if self.outputs else x).astype(jnp.float32)
+
+    def initialise(self) -> Array:
+        """Touch every parameter: the method to hand to `init`."""
+        embedded = self.embed_context(jnp.zeros(self.context)) if self.context else None
+        return self(jnp.zeros(self.inputs), embedded)
+
+
+def init_mlp(mlp: MLP, key: Key) -> Params:
+    """Fresh parameters of `mlp`."""
+    return mlp.init(key, method=MLP.initialise)
+
+
+def init_ensemble(mlp: MLP, key: Key, members: int) -> Params:
+    """Fresh parameters of `members` networks as one batched tree: every leaf has a leading member axis."""
+    return jax.vmap(lambda member_key: init_mlp(mlp, member_key))(jax.random.split(key, members))
+
+
+def score_with_gradient(score: ScoreFn, x: Array) -> Array:
+    """A per-row score that keeps only its input gradient for the backward pass.
+
+    `score` maps rows `[N, F]` to `[N]`, row by row. The result has the value of `score(x)` and the derivative
+    d score / d x, but the network's activations are dropped at once: what is stored is one `[N, F]` gradient,
+    whatever the depth of the network or the size of the ensemble.
+
+    Args:
+        score: row-wise function; its parameters get no gradient through the result.
+        x: `[N, F]`.
+
+    Returns:
+        `[N]` scores, differentiable once with respect to `x`.
+    """
+    fixed = jax.lax.stop_gradient(x)
+    value, pullback = jax.vjp(score, fixed)
+    (gradient,) = pullback(jnp.ones_like(value))
+    value, gradient = jax.lax.stop_gradient((value, gradient))
+    return value + jnp.sum(gradient * (x - fixed), axis=-1)

@@ -1,0 +1,104 @@
+"""Episodes on the device: stored by flashbax, cut into training sequences by the paper's rules (peg.md section 7).
+
+The buffer's time axis counts whole episodes, so an episode never wraps and a sequence never crosses into the next.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import flashbax
+import jax
+import jax.numpy as jnp
+from flashbax.buffers.trajectory_buffer import TrajectoryBufferState as ReplayState
+from flax import struct
+
+from peg_jax.core.types import Array, Key
+
+
+@struct.dataclass
+class Episode:
+    """Records of fixed-length episodes; record 0 is the reset with a zero action."""
+
+    obs: Array  # float32 [..., T+1, D]
+    action: Array  # float32 [..., T+1, A], the action that led into the record
+    goal: Array  # float32 [..., T+1, D], the commanded goal
+
+
+class Replay(NamedTuple):
+    """Pure functions over a `ReplayState`, bound to one layout."""
+
+    init: Callable[[Episode], ReplayState]
+    insert: Callable[[ReplayState, Episode], ReplayState]
+    sample: Callable[[ReplayState, Key, int], Episode]
+    sample_records: Callable[[ReplayState, Key, int], Array]
+    num_episodes: Callable[[ReplayState], Array]
+
+
+def sequence_start(key: Key, records: int, length: int, prioritize_ends: bool) -> Array:
+    """Where a training sequence starts inside an episode.
+
+    Uniform over the `records - length + 1` places; with `prioritize_ends` it is drawn from a range longer by `length`
+    and clamped to the last place, which makes an episode's end likelier.
+    """
+    last = records - length
+    drawn = jax.random.randint(key, (), 0, last + 1 + (length if prioritize_ends else 0))
+    return jnp.minimum(drawn, last)
+
+
+def make_replay(
+    num_envs: int, capacity: int, episode_records: int, sequence_length: int, prioritize_ends: bool = False
+) -> Replay:
+    """Build the replay's functions.
+
+    Args:
+        num_envs: episodes inserted together; one row of the buffer each.
+        capacity: environment steps kept; the oldest episodes are overwritten.
+        episode_records: records of one episode, T + 1.
+        sequence_length: records of one training sequence, at most `episode_records`.
+        prioritize_ends: draw sequences that end with their episode more often.
+
+    Returns:
+        `init(one_episode)`, `insert(state, episodes [num_envs, T+1, ...])`,
+        `sample(state, key, batch) -> time-major Episode [L, batch, ...]`,
+        `sample_records(state, key, n) -> observations [n, D]` uniform over all records, and `num_episodes(state)`.
+    """
+    slots = max(1, capacity // (num_envs * (episode_records - 1)))
+    buffer = flashbax.make_trajectory_buffer(
+        max_length_time_axis=slots,
+        min_length_time_axis=1,
+        sample_batch_size=1,
+        add_batch_size=num_envs,
+        sample_sequence_length=1,
+        period=1,
+    )
+
+    def filled(state: ReplayState) -> Array:
+        return jnp.where(state.is_full, slots, state.current_index)
+
+    def insert(state: ReplayState, episodes: Episode) -> ReplayState:
+        chex.assert_tree_shape_prefix(episodes, (num_envs, episode_records))
+        return buffer.add(state, jax.tree.map(lambda x: x[:, None], episodes))
+
+    def place(state: ReplayState, key: Key) -> tuple[Array, Array]:
+        flat = jax.random.randint(key, (), 0, num_envs * filled(state))
+        return flat % num_envs, flat // num_envs
+
+    def sample_one(state: ReplayState, key: Key) -> Episode:
+        episode_key, start_key = jax.random.split(key)
+        row, slot = place(state, episode_key)
+        start = sequence_start(start_key, episode_records, sequence_length, prioritize_ends)
+        times = start + jnp.arange(sequence_length)
+        return jax.tree.map(lambda x: x[row, slot, times], state.experience)
+
+    def sample(state: ReplayState, key: Key, batch: int) -> Episode:
+        sequences = jax.vmap(sample_one, in_axes=(None, 0), out_axes=1)
+        return sequences(state, jax.random.split(key, batch))
+
+    def sample_records(state: ReplayState, key: Key, n: int) -> Array:
+        flat_key, time_key = jax.random.split(key)
+        flat = jax.random.randint(flat_key, (n,), 0, num_envs * filled(state))
+        times = jax.random.randint(time_key, (n,), 0, episode_records)
+        return state.experience.obs[flat % num_envs, flat // num_envs, times]
+
+    return Replay(buffer.init, insert, sample, sample_records, lambda state: num_envs * filled(state))

@@ -1,0 +1,1 @@
+"""Planning Exploratory Goals (ICLR 2023) as pure functions."""

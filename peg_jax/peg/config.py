@@ -1,0 +1,351 @@
+"""Every option of the agent, the planner and the loop. Defaults are the published values (peg.md section 9).
+
+Static fields shape the compiled program; plain floats enter it as values (see `peg_jax.core.config`).
+"""
+
+from typing import Literal
+
+from flax import struct
+
+from peg_jax.core.config import nested, require, static
+from peg_jax.core.optim import OptimizerConfig
+
+
+def _model_optimizer() -> OptimizerConfig:
+    return OptimizerConfig(learning_rate=3e-4)
+
+
+@struct.dataclass
+class WorldModelConfig:
+    """RSSM, encoder, decoder and embed head (peg.md section 1)."""
+
+    deter: int = static(200)  # size of the deterministic (GRU) state
+    stoch: int = static(50)  # number of stochastic latents
+    classes: int = static(0)  # classes of each latent; 0 means Gaussian latents
+    hidden: int = static(200)  # width of the RSSM's own layers
+    units: int = static(400)  # width of encoder, decoder and embed head; also the size of an embedding
+    encoder_layers: int = static(3)  # ELU layers of the encoder
+    decoder_layers: int = static(3)  # ELU layers of the decoder and of the embed head
+    min_std: float = 0.1  # floor of the latents' standard deviation
+    decoder_std: float = 1.0  # standard deviation of the decoder's Gaussian, in units of the observation
+    kl_free: float = 1.0  # free nats, on the KL averaged over the batch
+    kl_balance: float = 0.8  # weight of the prior's side of the KL
+    kl_free_average: bool = static(True)  # apply the free nats to the average (False: to each element)
+    kl_scale: float = 1.0  # weight of the KL in the loss
+    optimizer: OptimizerConfig = struct.field(default_factory=_model_optimizer)
+
+
+@struct.dataclass
+class DistanceConfig:
+    """Temporal distance between embeddings (peg.md section 2.5, 2.6)."""
+
+    layers: int = static(4)  # ELU layers
+    units: int = static(400)  # width
+    positives: int = static(256)  # pairs from one imagined rollout, per update
+    negative_factor: float = static(0.0)  # pairs across replay sequences, as a share of the positives
+    normalize_inputs: bool = static(False)  # divide each embedding by its own norm (trap T15 fixed: per row)
+    optimizer: OptimizerConfig = nested(OptimizerConfig)
+
+
+@struct.dataclass
+class ActorCriticConfig:
+    """One imagination actor-critic; the achiever and the explorer have one each (peg.md sections 2.1, 2.7, 3)."""
+
+    layers: int = static(4)  # ELU layers of actor and critic
+    units: int = static(400)  # their width
+    min_std: float = 0.1  # floor of the actor's standard deviation
+    entropy: float = 1e-4  # weight of the policy's entropy
+    lambda_: float = 0.95  # mixing weight of the lambda-return
+    gradient: Literal["auto", "dynamics", "reinforce", "both"] = static("auto")  # auto: reinforce for discrete actions
+    reinforce_share: float = 0.1  # weight of the reinforce term when gradient is `both`
+    slow_every: int = static(100)  # updates between two steps of the slow critic
+    slow_fraction: float = 1.0  # share of the critic taken over by the slow critic at each step
+    actor: OptimizerConfig = nested(OptimizerConfig)
+    critic: OptimizerConfig = nested(OptimizerConfig)
+
+
+@struct.dataclass
+class DisagreementConfig:
+    """Plan2Explore's ensemble of one-step predictors (peg.md section 3)."""
+
+    members: int = static(10)  # networks
+    layers: int = static(4)  # ELU layers of each
+    units: int = static(400)  # their width
+    log: bool = static(False)  # reward the logarithm of the disagreement
+    scale: float = 1.0  # factor of the intrinsic reward
+    condition: Literal["previous_action", "next_action"] = static("previous_action")  # trap T4: parity or textbook
+    optimizer: OptimizerConfig = struct.field(default_factory=_model_optimizer)
+
+
+@struct.dataclass
+class ImaginationConfig:
+    """Dreams that train both policies (peg.md sections 2.3, 2.4)."""
+
+    horizon: int = static(15)  # imagined steps
+    starts: int = static(0)  # start states per update, drawn from the batch; 0 means all of them
+    discount: float = 0.99  # gamma of both actor-critics (trap T5: the explorer's too)
+    goals: Literal["batch", "record"] = static("batch")  # other states of the batch, or the goal stored in the record
+    reward_shape: Literal["sum", "sum_diff"] = static("sum")  # minus distance, or its decrease per step (trap T2 fixed)
+
+
+@struct.dataclass
+class AgentConfig:
+    """Everything that learns."""
+
+    world_model: WorldModelConfig = nested(WorldModelConfig)
+    imagination: ImaginationConfig = nested(ImaginationConfig)
+    distance: DistanceConfig = nested(DistanceConfig)
+    achiever: ActorCriticConfig = nested(ActorCriticConfig)
+    explorer: ActorCriticConfig = nested(ActorCriticConfig)
+    disagreement: DisagreementConfig = nested(DisagreementConfig)
+    dtype: Literal["float32", "bfloat16"] = static("float32")  # compute type of the networks; losses are float32
+
+
+@struct.dataclass
+class PlannerConfig:
+    """Search for the goal from which exploring pays most (peg.md section 4)."""
+
+    kind: Literal["cem", "mppi"] = static("mppi")  # how the goal distribution is refitted
+    candidates: int = static(500)  # goals per iteration
+    iterations: int = static(5)  # sample, score, refit
+    horizon: int = static(50)  # imagined steps of the Go phase
+    elite_ratio: float = static(0.2)  # share of the candidates that CEM keeps
+    temperature: float = 10.0  # MPPI's gamma: weights are softmax(gamma * fitness)
+    init_mean: tuple[float, ...] = static(())  # first mean; empty means the current observation
+    std_scale: float = 1.0  # first standard deviation, in every dimension
+    min_std: float = 0.0  # floor of a refitted standard deviation (trap T17: the original has none)
+    clip_goals: bool = static(False)  # clip the goals drawn from the final distribution to the bounds (trap T17)
+    discount: float = 0.99  # gamma of the goal's score (`p2e_discount`)
+    use_value: bool = static(True)  # score by the explorer's lambda-returns; False: by the sum of its rewards
+    final_steps: int = static(10)  # imagined steps whose returns count, from the end; 0 means all of them
+    repeat_samples: int = static(1)  # imagined rollouts averaged per candidate (trap T9 fixed)
+    seed_replay: float = static(0.0)  # share of the first candidates taken from replay (trap T6 fixed: they are used)
+    seed_env_goals: float = static(0.0)  # share of the first candidates taken from the environment's goals
+    seed_mega: float = static(0.0)  # share of the first candidates taken from MEGA's choice, the rarest states
+    evaluate_only: bool = static(False)  # score the first candidates once and draw the goal among the elites
+    env_goal_chance: float = 0.0  # chance that an episode's goal is one of the environment's own
+
+
+@struct.dataclass
+class ReplayConfig:
+    """What is stored and how it is cut (peg.md section 7)."""
+
+    capacity: int = static(2_000_000)  # environment steps kept
+    batch: int = static(45)  # sequences per update
+    length: int = static(50)  # records per sequence
+    prioritize_ends: bool = static(False)  # draw sequences at the end of their episode more often
+
+
+@struct.dataclass
+class LoopConfig:
+    """The cadence of Algorithm 1 (peg.md sections 6 and 8)."""
+
+    num_envs: int = static(1)  # parallel environments, one episode each per cycle
+    prefill: int = static(50)  # episodes of random actions before learning
+    pretrain: int = static(101)  # updates before the first episode of the agent
+    train_every: int = static(5)  # steps of each environment between two bursts of updates
+    updates_per_burst: int = static(2)  # updates per burst (the original's uniform and "recent" stream, trap T10)
+    goal_update_every: int = static(50)  # episodes between two plans; 0 plans never
+    go_fraction: float = static(0.5)  # longest Go phase, as a share of the episode
+    subgoal_threshold: float = 5.0  # the goal counts as reached below this many predicted steps
+
+
+@struct.dataclass
+class PEGConfig:
+    """The whole algorithm."""
+
+    agent: AgentConfig = nested(AgentConfig)
+    planner: PlannerConfig = nested(PlannerConfig)
+    replay: ReplayConfig = nested(ReplayConfig)
+    loop: LoopConfig = nested(LoopConfig)
+
+
+def validate(config: PEGConfig, episode_steps: int, goal_size: int) -> None:
+    """Refuse combinations that cannot work, before anything is compiled.
+
+    Args:
+        config: the algorithm's options.
+        episode_steps: steps of one episode of the environment.
+        goal_size: dimensions of a goal.
+
+    Raises:
+        ConfigError: names the option, its value and what would work.
+    """
+    _validate_sizes(config)
+    _validate_numbers(config)
+    _validate_planner(config.planner, episode_steps, goal_size)
+    agent, replay, loop = config.agent, config.replay, config.loop
+    horizon = agent.imagination.horizon
+    require(
+        2 <= horizon <= episode_steps,
+        "agent.imagination.horizon",
+        horizon,
+        f"it must lie between 2 and the episode's {episode_steps} steps",
+    )
+    require(
+        replay.length <= episode_steps + 1,
+        "replay.length",
+        replay.length,
+        f"an episode has {episode_steps + 1} records; use at most that many",
+    )
+    require(
+        episode_steps % loop.train_every == 0,
+        "loop.train-every",
+        loop.train_every,
+        f"it must divide the episode's {episode_steps} steps; for example {_divisor(episode_steps, loop.train_every)}",
+    )
+    require(
+        replay.capacity >= loop.num_envs * episode_steps,
+        "replay.capacity",
+        replay.capacity,
+        f"it must hold one episode of each environment, {loop.num_envs * episode_steps} steps",
+    )
+    starts = replay.batch * replay.length
+    require(
+        0 <= agent.imagination.starts <= starts,
+        "agent.imagination.starts",
+        agent.imagination.starts,
+        f"a batch has {starts} states; use 0 (all) or at most that many",
+    )
+
+
+def _validate_sizes(config: PEGConfig) -> None:
+    agent, planner, replay, loop = config.agent, config.planner, config.replay, config.loop
+    at_least_one = {
+        "agent.world-model.deter": agent.world_model.deter,
+        "agent.world-model.stoch": agent.world_model.stoch,
+        "agent.world-model.hidden": agent.world_model.hidden,
+        "agent.world-model.units": agent.world_model.units,
+        "agent.world-model.encoder-layers": agent.world_model.encoder_layers,
+        "agent.world-model.decoder-layers": agent.world_model.decoder_layers,
+        "agent.distance.layers": agent.distance.layers,
+        "agent.distance.units": agent.distance.units,
+        "agent.distance.positives": agent.distance.positives,
+        "agent.achiever.layers": agent.achiever.layers,
+        "agent.achiever.units": agent.achiever.units,
+        "agent.achiever.slow-every": agent.achiever.slow_every,
+        "agent.explorer.layers": agent.explorer.layers,
+        "agent.explorer.units": agent.explorer.units,
+        "agent.explorer.slow-every": agent.explorer.slow_every,
+        "agent.disagreement.layers": agent.disagreement.layers,
+        "agent.disagreement.units": agent.disagreement.units,
+        "planner.horizon": planner.horizon,
+        "planner.iterations": planner.iterations,
+        "planner.repeat-samples": planner.repeat_samples,
+        "loop.num-envs": loop.num_envs,
+        "loop.prefill": loop.prefill,
+        "loop.train-every": loop.train_every,
+        "replay.batch": replay.batch,
+    }
+    for option, value in at_least_one.items():
+        require(value >= 1, option, value, "it must be at least 1")
+    at_least_two = {
+        "agent.disagreement.members": agent.disagreement.members,
+        "planner.candidates": planner.candidates,
+        "replay.length": replay.length,
+    }
+    for option, value in at_least_two.items():
+        require(value >= 2, option, value, "it must be at least 2")
+    at_least_zero = {
+        "agent.world-model.classes": agent.world_model.classes,
+        "planner.final-steps": planner.final_steps,
+        "loop.pretrain": loop.pretrain,
+        "loop.updates-per-burst": loop.updates_per_burst,
+        "loop.goal-update-every": loop.goal_update_every,
+    }
+    for option, value in at_least_zero.items():
+        require(value >= 0, option, value, "it cannot be negative")
+    classes = agent.world_model.classes
+    require(classes != 1, "agent.world-model.classes", classes, "use 0 (Gaussian latents) or at least 2 classes")
+    negatives = agent.distance.negative_factor
+    require(negatives >= 0, "agent.distance.negative-factor", negatives, "it cannot be negative")
+    require(
+        negatives == 0 or replay.batch >= 2,
+        "replay.batch",
+        replay.batch,
+        "negative pairs need two different sequences; use at least 2",
+    )
+
+
+def _validate_numbers(config: PEGConfig) -> None:
+    agent, planner, loop = config.agent, config.planner, config.loop
+    unit = {
+        "agent.imagination.discount": agent.imagination.discount,
+        "agent.achiever.lambda-": agent.achiever.lambda_,
+        "agent.achiever.slow-fraction": agent.achiever.slow_fraction,
+        "agent.achiever.reinforce-share": agent.achiever.reinforce_share,
+        "agent.explorer.lambda-": agent.explorer.lambda_,
+        "agent.explorer.slow-fraction": agent.explorer.slow_fraction,
+        "agent.explorer.reinforce-share": agent.explorer.reinforce_share,
+        "agent.world-model.kl-balance": agent.world_model.kl_balance,
+        "planner.discount": planner.discount,
+        "planner.env-goal-chance": planner.env_goal_chance,
+        "loop.go-fraction": loop.go_fraction,
+    }
+    for option, value in unit.items():
+        require(0.0 <= value <= 1.0, option, value, "it must lie between 0 and 1")
+    positive = {
+        "agent.world-model.decoder-std": agent.world_model.decoder_std,
+        "agent.world-model.min-std": agent.world_model.min_std,
+        "agent.achiever.min-std": agent.achiever.min_std,
+        "agent.explorer.min-std": agent.explorer.min_std,
+        "planner.temperature": planner.temperature,
+        "planner.std-scale": planner.std_scale,
+    }
+    optimizers = {
+        "agent.world-model.optimizer": agent.world_model.optimizer,
+        "agent.distance.optimizer": agent.distance.optimizer,
+        "agent.achiever.actor": agent.achiever.actor,
+        "agent.achiever.critic": agent.achiever.critic,
+        "agent.explorer.actor": agent.explorer.actor,
+        "agent.explorer.critic": agent.explorer.critic,
+        "agent.disagreement.optimizer": agent.disagreement.optimizer,
+    }
+    for name, optimizer in optimizers.items():
+        positive[f"{name}.learning-rate"] = optimizer.learning_rate
+        positive[f"{name}.epsilon"] = optimizer.epsilon
+        positive[f"{name}.clip"] = optimizer.clip
+    for option, value in positive.items():
+        require(value > 0.0, option, value, "it must be greater than 0")
+
+
+def _validate_planner(planner: PlannerConfig, episode_steps: int, goal_size: int) -> None:
+    require(
+        planner.horizon <= episode_steps,
+        "planner.horizon",
+        planner.horizon,
+        f"the Go phase cannot outlast the episode; use at most {episode_steps}",
+    )
+    require(
+        0.0 < planner.elite_ratio <= 1.0,
+        "planner.elite-ratio",
+        planner.elite_ratio,
+        "it is a share of the candidates, greater than 0 and at most 1; for example 0.2",
+    )
+    require(
+        planner.elite_ratio * planner.candidates >= 1.0,
+        "planner.elite-ratio",
+        planner.elite_ratio,
+        f"it leaves no elite among {planner.candidates} candidates; use at least {1 / planner.candidates:.3g}",
+    )
+    require(
+        planner.final_steps <= planner.horizon,
+        "planner.final-steps",
+        planner.final_steps,
+        f"at most the planner's horizon, {planner.horizon}",
+    )
+    require(
+        len(planner.init_mean) in (0, goal_size),
+        "planner.init-mean",
+        planner.init_mean,
+        f"give {goal_size} numbers, one per dimension of the goal, or none for the current observation",
+    )
+    seeded = planner.seed_replay + planner.seed_env_goals + planner.seed_mega
+    for option in ("seed_replay", "seed_env_goals", "seed_mega"):
+        share = getattr(planner, option)
+        require(0.0 <= share <= 1.0, f"planner.{option}", share, "it must lie between 0 and 1")
+    require(seeded <= 1.0, "planner.seed-replay", planner.seed_replay, "the seed-* shares must not sum past 1")
+
+
+def _divisor(total: int, near: int) -> int:
+    return min((d for d in range(1, total + 1) if total % d == 0), key=lambda d: abs(d - near))

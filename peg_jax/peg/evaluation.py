@@ -1,0 +1,94 @@
+"""Evaluation: the achiever's mode action toward every evaluation goal (peg.md sections 2.8 and 8)."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from peg_jax.core.environment import EnvState, Task
+from peg_jax.core.types import Array, Key, Metrics
+from peg_jax.peg import actor_critic, world_model
+from peg_jax.peg.agent import AgentState
+from peg_jax.peg.config import PEGConfig
+from peg_jax.peg.networks import make_networks
+from peg_jax.peg.rollout import task_spec
+from peg_jax.peg.rssm import Latent, observe_step, zero_latent
+
+
+@struct.dataclass
+class Evaluation:
+    """Episodes toward G goals, R of each."""
+
+    success: dict[str, Array]  # per metric, float32 [G]: share of episodes in which it ever held
+    steps: Array  # float32 [G], mean steps to the first success of the first metric, episode length where none
+    obs: Array  # [T+1, G, D], trajectories of the first episode of each goal
+    goal: Array  # [G, D], their goals
+
+
+def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats: int = 1) -> Evaluation:
+    """Run every evaluation goal `repeats` times in parallel.
+
+    Posteriors are sampled, actions are the policy's mode. An episode's success is its maximum over time, the first
+    observation excluded, so running on after a success changes nothing.
+
+    Args:
+        task: the environment.
+        config: the agent's options.
+        agent: what to evaluate.
+        key: for starts, goals within their cells, filter and environment noise.
+        repeats: episodes per goal.
+    """
+    nets = make_networks(config.agent, task_spec(task))
+    params = agent.world_model.params
+    num_goals = task.env.eval_goals(task.params).shape[0]
+    reset_key, run_key = jax.random.split(key)
+    index = jnp.tile(jnp.arange(num_goals), repeats)
+    reset_keys = jax.random.split(reset_key, index.shape[0])
+    obs, env_state = jax.vmap(task.env.reset_to_eval_goal, in_axes=(0, 0, None))(reset_keys, index, task.params)
+    goal = jax.vmap(task.env.desired_goal)(env_state)
+    goal_embed = world_model.encode(nets, params, goal)
+    policy = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.agent.achiever, goal_embed)
+
+    def step(carry: tuple[EnvState, Array, Latent, Array, Array], key: Key) -> tuple[tuple, Array]:
+        env_state, obs, latent, action, is_first = carry
+        filter_key, env_key = jax.random.split(key)
+        embed = world_model.encode(nets, params, obs)
+        latent, _ = observe_step(nets.rssm, params["rssm"], latent, action, embed, is_first, filter_key)
+        action = policy(latent.feature).mode().astype(jnp.float32)
+        obs, env_state, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
+            jax.random.split(env_key, index.shape[0]), env_state, jax.vmap(task.env_action)(action), task.params
+        )
+        return (env_state, obs, latent, action, jnp.zeros_like(is_first)), obs
+
+    count = index.shape[0]
+    start = (
+        env_state,
+        obs,
+        zero_latent(config.agent.world_model, (count,)),
+        jnp.zeros((count, task.action_size)),
+        jnp.ones(count, bool),
+    )
+    _, visited = jax.lax.scan(step, start, jax.random.split(run_key, task.episode_steps))
+    return _summarise(task, obs, visited, goal, num_goals)
+
+
+def _summarise(task: Task, first: Array, visited: Array, goal: Array, num_goals: int) -> Evaluation:
+    held = task.env.success(task.env.achieved_goal(visited), goal)
+    success = {name: _per_goal(value.any(axis=0), num_goals) for name, value in held.items()}
+    reached = next(iter(held.values()))
+    steps = jnp.where(reached.any(axis=0), jnp.argmax(reached, axis=0) + 1, visited.shape[0])
+    trajectories = jnp.concatenate([first[None], visited])[:, :num_goals]
+    return Evaluation(success, _per_goal(steps, num_goals), trajectories, goal[:num_goals])
+
+
+def _per_goal(values: Array, num_goals: int) -> Array:
+    return values.astype(jnp.float32).reshape(-1, num_goals).mean(axis=0)
+
+
+def evaluation_metrics(evaluation: Evaluation) -> Metrics:
+    """Scalars by the original's names: `max_eval_metric_<name>/goal_<i>` and `.../goal_all`."""
+    metrics: Metrics = {"eval_length": evaluation.steps.mean()}
+    for name, values in evaluation.success.items():
+        metrics[f"max_eval_metric_{name}/goal_all"] = values.mean()
+        for index in range(values.shape[0]):
+            metrics[f"max_eval_metric_{name}/goal_{index}"] = values[index]
+    return metrics

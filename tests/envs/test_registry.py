@@ -1,0 +1,39 @@
+"""Environments by name."""
+
+import jax
+import pytest
+
+import envs
+from envs.base import GoalEnvironment
+
+
+@pytest.mark.parametrize("name", envs.registered())
+def test_make_gives_an_environment_that_resets(name):
+    env, params = envs.make(name)
+    assert isinstance(env, GoalEnvironment)
+    obs, state = env.reset(jax.random.key(0), params)
+    assert env.observation_space(params).contains(obs)
+    assert env.desired_goal(state).shape == env.goal_space(params).shape
+    assert len(env.eval_goal_names) == len(env.eval_goals(params))
+
+
+def test_options_reach_the_constructor():
+    env, params = envs.make("point_maze", goal_in_observation=True)
+    assert env.observation_space(params).shape == (4,)
+    with pytest.raises(TypeError, match="no_such_option"):
+        envs.make("point_maze", no_such_option=1)
+
+
+def test_unknown_names_are_refused_with_a_hint():
+    with pytest.raises(ValueError, match=r"unknown environment 'point-maze'. Did you mean 'point_maze'\? Known: .*point_maze"):
+        envs.make("point-maze")
+    with pytest.raises(ValueError, match=r"unknown environment 'zzz'. Known: "):
+        envs.make("zzz")
+
+
+def test_the_protocol_cannot_be_left_half_done():
+    class Half(GoalEnvironment):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Half()
