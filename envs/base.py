@@ -11,21 +11,23 @@ EnvParams = TypeVar("EnvParams", bound=environment.EnvParams)
 
 
 class GoalEnvironment(
-    environment.Environment[EnvState, EnvParams],  # type: ignore[misc]  # gymnax is untyped
+    environment.Environment[EnvState, EnvParams],
     abc.ABC,
     Generic[EnvState, EnvParams],
 ):
     """A gymnax environment whose state carries a goal, in a goal space of `D` numbers.
 
-    Agents and wrappers written for gymnax run on it unchanged. On top of the gymnax methods (`step_env`, `reset_env`, `observe`,
-    `action_space`, `observation_space`, `default_params`, ...) it says what the goals are, how they are judged and how they look.
+    Agents and wrappers written for gymnax run on it unchanged. On top of the gymnax methods (`step_env`, `reset_env`,
+    `observe`, `action_space`, `observation_space`, `default_params`, ...) it says what the goals are, how they are
+    judged and how they look.
 
     Three rules hold for every goal environment:
 
-    * Episodes have a fixed length, `params.max_steps_in_episode`, and end by truncation. `params.terminate_on_success`, off by
-      default, ends them at the first success instead; evaluation turns it on.
-    * `info` holds `metric_<name>`, bool `[]`, for each name that `success` returns: the new observation judged against the
-      episode's own goal, before any automatic reset. `info["final_observation"]` is the observation before that reset.
+    * Episodes have a fixed length, `params.max_steps_in_episode`, and end by truncation. `params.terminate_on_success`,
+      off by default, ends them at the first success instead; evaluation turns it on.
+    * `info` holds `metric_<name>`, bool `[]`, for each name that `success` returns: the new observation judged against
+      the episode's own goal, before any automatic reset. `info["final_observation"]` is the observation before that
+      reset.
     * Everything but `eval_goal_names` is pure and can be jitted and vmapped.
 
     Methods are written for one environment; map over the key and state for a batch.
@@ -73,7 +75,7 @@ class GoalEnvironment(
 
     @abc.abstractmethod
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
-        """Whether goals are met, per metric name: two `[..., D]` that broadcast give bool `[...]`. The first is the reward's."""
+        """Whether goals are met, per metric name: two `[..., D]` that broadcast give bool `[...]`."""
 
     @abc.abstractmethod
     def render(

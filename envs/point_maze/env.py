@@ -22,14 +22,15 @@ SUCCESS_CELL_DISTANCE = 0.7
 _START_CLEARANCE = 0.05
 _GOAL_CLEARANCE = 0.175
 
-# Uniform candidates for rejection, of which the first clear one is taken. 0.90 of the start cell is clear and 0.55 or more of
-# each goal cell, so that no candidate is clear with probability 1e-6 (start) and 3e-6 (goal) or less; then the centre is taken.
+# Uniform candidates for rejection, of which the first clear one is taken. 0.90 of the start cell is clear and 0.55 or
+# more of each goal cell, so that no candidate is clear with probability 1e-6 (start) and 3e-6 (goal) or less; then the
+# centre is taken.
 _START_TRIES = 6
 _GOAL_TRIES = 16
 
 
 @struct.dataclass
-class EnvState(environment.EnvState):  # type: ignore[misc]  # gymnax is untyped
+class EnvState(environment.EnvState):
     """Where the point and the goal are."""
 
     time: jax.Array  # [] int32, steps since the reset
@@ -39,7 +40,7 @@ class EnvState(environment.EnvState):  # type: ignore[misc]  # gymnax is untyped
 
 
 @struct.dataclass
-class EnvParams(environment.EnvParams):  # type: ignore[misc]  # gymnax is untyped
+class EnvParams(environment.EnvParams):
     """What can be changed without recompiling."""
 
     max_steps_in_episode: int = 50
@@ -50,11 +51,11 @@ class EnvParams(environment.EnvParams):  # type: ignore[misc]  # gymnax is untyp
 class PointMaze(GoalEnvironment[EnvState, EnvParams]):
     """A point finds its way through a 10 x 10 maze with one route between any two cells.
 
-    Observation: `[2]` float32, the position (x, y) in cells, within [-0.5, 9.5]; with `goal_in_observation` the goal's position
-    follows, `[4]`.
+    Observation: `[2]` float32, the position (x, y) in cells, within [-0.5, 9.5]; with `goal_in_observation` the goal's
+    position follows, `[4]`.
 
-    Action: `[2]` float32, the displacement in cells, clipped to +-0.95. The point slides along walls and rests at a random
-    distance below 0.01 from them, which is the only noise.
+    Action: `[2]` float32, the displacement in cells, clipped to +-0.95. The point slides along walls and rests at a
+    random distance below 0.01 from them, which is the only noise.
 
     Reward: 0 where the new position is within 0.15 of the goal, else -1.
 
@@ -64,7 +65,8 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
 
     Metrics: `success`, the goal is nearer than 0.15; `success_cell`, the centre of the goal's cell is nearer than 0.7.
 
-    Source: Hu et al., "Planning Goals for Exploration" (ICLR 2023), after Trott et al., "Keeping Your Distance" (NeurIPS 2019).
+    Source: Hu et al., "Planning Goals for Exploration" (ICLR 2023), after Trott et al., "Keeping Your Distance"
+    (NeurIPS 2019).
 
     Args:
         goal_in_observation: append the goal to the observation, for agents that take one only from there.
@@ -72,9 +74,10 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
 
     Example:
         >>> env = PointMaze()
-        >>> obs, state = env.reset(jax.random.key(0), env.default_params)
+        >>> params = env.default_params
+        >>> obs, state = env.reset(jax.random.key(0), params)
         >>> action = jnp.array([0.5, 0.0])
-        >>> obs, state, reward, terminated, truncated, info = env.step(jax.random.key(1), state, action, env.default_params)
+        >>> obs, state, reward, terminated, truncated, info = env.step(jax.random.key(1), state, action, params)
     """
 
     def __init__(self, goal_in_observation: bool = False, render_size: int = 100) -> None:
@@ -140,7 +143,7 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
         return state.goal
 
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
-        """Near the goal point and near the centre of its cell, both strictly: `[..., 2]`, `[..., 2]` -> bool `[...]` each."""
+        """Near the goal, and near the centre of its cell, both strictly: two `[..., 2]` -> two bool `[...]`."""
         to_point = jnp.linalg.norm(achieved - desired, axis=-1)
         to_centre = jnp.linalg.norm(achieved - maze.cell_of(desired), axis=-1)
         return {"success": to_point < SUCCESS_DISTANCE, "success_cell": to_centre < SUCCESS_CELL_DISTANCE}

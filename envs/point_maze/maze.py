@@ -1,7 +1,7 @@
 """The fixed 10 x 10 maze: its walls, the sweep-and-slide motion of a point among them, and route lengths.
 
-Lengths are in cells. Cell `(i, j)` is the unit square centred on the integer point `(i, j)`, x to the right and y up, so that
-the whole maze fills `[-0.5, 9.5]^2`. A point belongs to the cell of its rounded coordinates (half to even).
+Lengths are in cells. Cell `(i, j)` is the unit square centred on the integer point `(i, j)`, x to the right and y up,
+so that the whole maze fills `[-0.5, 9.5]^2`. A point belongs to the cell of its rounded coordinates (half to even).
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ _UP_ROWS = (0x36D, 0x9B, 0x15F, 0x2E2, 0x2CB, 0x2FE, 0x1CD, 0xAE, 0x305, 0x0)
 
 
 def _passages() -> np.ndarray:
-    """`[2, SIZE + 1, SIZE]` bool: `[axis, k, along]` is open between cells `k - 1` and `k` of `axis`, at `along` on the other."""
+    """`PASSAGES` from the bit tables."""
     passages = np.zeros((2, SIZE + 1, SIZE), dtype=bool)
     for y in range(SIZE):
         for x in range(SIZE):
@@ -41,7 +41,7 @@ def _passages() -> np.ndarray:
 
 
 PASSAGES = _passages()
-"""`[2, 11, 10]` bool, `PASSAGES[axis, k, along]`: whether grid line `k - 0.5` of `axis` can be passed at `along` on the other axis."""
+"""`[2, 11, 10]` bool: `[axis, k, along]` whether cells `k - 1` and `k` of an axis, at `along` on the other, connect."""
 
 
 def cell_of(point: jax.Array) -> jax.Array:
@@ -57,16 +57,17 @@ def crossings(pos: jax.Array, delta: jax.Array) -> tuple[jax.Array, jax.Array, j
         delta: `[2]` displacement, each entry within (-1, 1).
 
     Returns:
-        crosses `[2]` bool, whether there is a line on this axis; is_wall `[2]` bool, whether it is a wall; fraction `[2]` of the
-        move at which it is reached; line `[2]`, its coordinate. The last two mean nothing where no line is crossed.
+        crosses `[2]` bool, whether there is a line on this axis; is_wall `[2]` bool, whether it is a wall; fraction
+        `[2]` of the move at which it is reached; line `[2]`, its coordinate. The last two mean nothing where no line is
+        crossed.
     """
     cell, target = jnp.round(pos), jnp.round(pos + delta)
     crosses = cell != target
     line = 0.5 * (cell + target)
     fraction = (line - pos) / jnp.where(crosses, delta, 1.0)
-    # The cell at the look-up point: on the line's own axis still the start cell, on the other one the target cell if its line
-    # comes before. Comparing fractions, unlike rounding that point, is exact enough close to corners. Where the target is outside
-    # the maze some wall is read, but the outer wall is reached first.
+    # The cell at the look-up point: on the line's own axis still the start cell, on the other one the target cell if
+    # its line comes before. Comparing fractions, unlike rounding that point, is exact enough close to corners. Where
+    # the target is outside the maze some wall is read, but the outer wall is reached first.
     other = jnp.where(_LOOK_BEFORE * fraction > fraction[::-1], target[::-1], cell[::-1]).astype(jnp.int32)
     index = jnp.maximum(cell, target).astype(jnp.int32)
     is_wall = crosses & ~jnp.asarray(PASSAGES)[jnp.arange(2), index, other]
@@ -76,7 +77,8 @@ def crossings(pos: jax.Array, delta: jax.Array) -> tuple[jax.Array, jax.Array, j
 def move(pos: jax.Array, delta: jax.Array, pull_back: jax.Array) -> jax.Array:
     """Sweeps a point along a straight line, sliding along the walls that it meets.
 
-    At the first wall the point stops, is pulled back from it, and keeps the remaining share of the other axis' displacement.
+    At the first wall the point stops, is pulled back from it, and keeps the remaining share of the other axis'
+    displacement.
 
     Args:
         pos: `[2]` start of the move, inside the maze.

@@ -27,7 +27,7 @@ def _wall_width(size: int) -> int:
 
 
 def to_pixel(point: np.ndarray, size: int) -> np.ndarray:
-    """Column and row of points in a picture: `[..., 2] -> [..., 2]` float; y points up, rows go down; pixel k covers [k, k + 1)."""
+    """Column and row of points, `[..., 2] -> [..., 2]` float: y points up, rows go down, pixel k covers [k, k + 1)."""
     # Half a wall's width puts the maze's grid lines on the middle of the pixels that show them.
     along = _BORDER * size + 0.5 * _wall_width(size) + (np.asarray(point) + 0.5) / maze.SIZE * (1 - 2 * _BORDER) * size
     return np.stack([along[..., 0], size - along[..., 1]], axis=-1)
@@ -52,8 +52,8 @@ def make_renderer(size: int) -> Callable[[jax.Array, jax.Array, jax.Array | None
         size: height and width, pixels.
 
     Returns:
-        `draw(agent, goal, trajectory)`: `[2]`, `[2]` and `[T, 2]` or None, positions in cells, to `[size, size, 3]` uint8.
-        Rows of the trajectory with NaN are left out.
+        `draw(agent, goal, trajectory)`: `[2]`, `[2]` and `[T, 2]` or None, positions in cells, to `[size, size, 3]`
+        uint8. Rows of the trajectory with NaN are left out.
 
     Raises:
         ValueError: if the size leaves fewer than two pixels for a cell.
@@ -84,7 +84,7 @@ def make_renderer(size: int) -> Callable[[jax.Array, jax.Array, jax.Array | None
 
 
 def _distance_to_line(pixels: jax.Array, trajectory: jax.Array) -> jax.Array:
-    """Distance `[H, W]` of pixels `[H, W, 2]` to the line through the rows of `[T, 2]`; infinite where all rows are NaN."""
+    """Distance `[H, W]` of pixels `[H, W, 2]` to the line through the rows of `[T, 2]`; infinite if all are NaN."""
     previous = jnp.concatenate([trajectory[:1], trajectory[:-1]])
     start = jnp.where(jnp.isnan(previous), trajectory, previous)  # a row after a gap is a dot
 

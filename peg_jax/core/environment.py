@@ -59,6 +59,13 @@ class GoalEnvironment(Protocol):
     def success(self, achieved: Array, desired: Array) -> dict[str, Array]:
         """Per metric, whether `achieved [..., D]` meets `desired [..., D]`."""
 
+    @property
+    def eval_goal_names(self) -> tuple[str, ...]:
+        """One short name per evaluation goal."""
+
+    def render(self, obs: Array, desired_goal: Array, params: EnvParams) -> Array:
+        """A picture `[H, W, 3]` uint8; NaN for what should not be drawn."""
+
 
 class Task(NamedTuple):
     """An environment with what the agents read of it once."""

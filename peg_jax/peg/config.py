@@ -235,6 +235,7 @@ def _validate_sizes(config: PEGConfig) -> None:
         "loop.num-envs": loop.num_envs,
         "loop.prefill": loop.prefill,
         "loop.train-every": loop.train_every,
+        "loop.updates-per-burst": loop.updates_per_burst,
         "replay.batch": replay.batch,
     }
     for option, value in at_least_one.items():
@@ -250,7 +251,6 @@ def _validate_sizes(config: PEGConfig) -> None:
         "agent.world-model.classes": agent.world_model.classes,
         "planner.final-steps": planner.final_steps,
         "loop.pretrain": loop.pretrain,
-        "loop.updates-per-burst": loop.updates_per_burst,
         "loop.goal-update-every": loop.goal_update_every,
     }
     for option, value in at_least_zero.items():

@@ -72,97 +72,107 @@ def build_replay(task: Task, config: PEGConfig) -> Replay:
 
 
 def init(task: Task, config: PEGConfig, key: Key) -> TrainState:
-    """A run that has seen and learned nothing; its replay is empty, see `warm_up`."""
-    size, actions = task.obs_size, task.action_size
-    record = Episode(
-        jnp.zeros((task.episode_steps + 1, size)),
-        jnp.zeros((task.episode_steps + 1, actions)),
-        jnp.zeros((task.episode_steps + 1, size)),
-    )
-    seed = SeedState(
-        key=key,
-        agent=agent_module.init(config.agent, rollout.task_spec(task), rng.named(key, "init")),
-        replay=build_replay(task, config).init(record),
-        goals=init_goal_state(task),
-    )
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(seed, Progress(zero, zero, zero, zero, init_clock()))
-
-
-def warm_up(task: Task, config: PEGConfig, state: TrainState) -> TrainState:
-    """Prefill the replay with random episodes and make the first updates."""
-    replay, loop, seed = build_replay(task, config), config.loop, state.seed
+    """A run before its first update: fresh networks, and a replay prefilled with random episodes."""
+    replay, loop = build_replay(task, config), config.loop
     batches = -(-loop.prefill // loop.num_envs)
 
     def fill(replay_state: ReplayState, key: Key) -> tuple[ReplayState, None]:
         return replay.insert(replay_state, rollout.random_episodes(task, loop.num_envs, key)), None
 
-    keys = jax.random.split(rng.named(seed.key, "prefill"), batches)
-    replay_state, _ = jax.lax.scan(fill, seed.replay, keys)
-    agent, _ = learn(task, config, seed.agent, replay_state, rng.named(seed.key, "pretrain"), loop.pretrain)
-    episodes = batches * loop.num_envs
-    progress = dataclasses.replace(
-        state.progress,
-        episodes=state.progress.episodes + episodes,
-        env_steps=state.progress.env_steps + episodes * task.episode_steps,
-        updates=state.progress.updates + loop.pretrain,
+    records = task.episode_steps + 1
+    empty = replay.init(
+        Episode(
+            obs=jnp.zeros((records, task.obs_size)),
+            action=jnp.zeros((records, task.action_size)),
+            goal=jnp.zeros((records, task.obs_size)),
+        )
     )
-    return TrainState(dataclasses.replace(seed, agent=agent, replay=replay_state), progress)
+    replay_state, _ = jax.lax.scan(fill, empty, jax.random.split(rng.named(key, "prefill"), batches))
+    agent = agent_module.init(config.agent, rollout.task_spec(task), rng.named(key, "init"))
+    episodes = jnp.asarray(batches * loop.num_envs, jnp.int32)
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        SeedState(key, agent, replay_state, init_goal_state(task)),
+        Progress(zero, episodes, episodes * task.episode_steps, zero, init_clock()),
+    )
 
 
 def learn(
-    task: Task, config: PEGConfig, agent: AgentState, replay_state: ReplayState, key: Key, updates: int
+    task: Task, config: PEGConfig, agent: AgentState, replay_state: ReplayState, key: Key, updates: Array | int
 ) -> tuple[AgentState, Metrics]:
-    """`updates` full updates on fresh replay batches; metrics are `[updates]` arrays."""
-    replay = build_replay(task, config)
+    """`updates` full updates on fresh replay batches, and the mean of their metrics; the count may be traced."""
+    replay, spec = build_replay(task, config), rollout.task_spec(task)
 
-    def one(agent: AgentState, key: Key) -> tuple[AgentState, Metrics]:
-        batch = replay.sample(replay_state, rng.named(key, "batch"), config.replay.batch)
-        return agent_module.update(config.agent, rollout.task_spec(task), agent, batch, rng.named(key, "update"))
+    def one(agent: AgentState, index: Array | int) -> tuple[AgentState, Metrics]:
+        update_key = jax.random.fold_in(key, index)
+        batch = replay.sample(replay_state, rng.named(update_key, "batch"), config.replay.batch)
+        return agent_module.update(config.agent, spec, agent, batch, rng.named(update_key, "update"))
 
-    return jax.lax.scan(one, agent, jax.random.split(key, updates))
+    def step(index: Array, carry: tuple[AgentState, Metrics]) -> tuple[AgentState, Metrics]:
+        agent, total = carry
+        agent, metrics = one(agent, index)
+        return agent, jax.tree.map(jnp.add, total, metrics)
+
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, agent, 0)[1])
+    agent, total = jax.lax.fori_loop(0, updates, step, (agent, nothing))
+    return agent, jax.tree.map(lambda x: x / updates, total)
+
+
+def choose_goals(
+    task: Task, config: PEGConfig, method: str, seed: SeedState, clock: Clock, episode: Array, obs: Array, key: Key
+) -> tuple[GoalState, Clock, Array]:
+    """Plan when it is due, then draw one goal per episode: `(goal state, clock, goals [E, D])`."""
+    strategy = STRATEGIES[method]
+    context = GoalContext(task, config, seed.agent, build_replay(task, config), seed.replay, obs)
+    due, clock = tick(clock, episode, config.loop.goal_update_every)
+    refresh_key = rng.named(key, "refresh")
+    goals = jax.lax.cond(due, lambda: strategy.refresh(context, seed.goals, refresh_key), lambda: seed.goals)
+    return goals, clock, strategy.choose(context, goals, rng.named(key, "choose"), obs.shape[0])
 
 
 def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tuple[TrainState, CycleLog]:
-    """One round of Algorithm 1: choose goals, go, explore, learn, remember."""
+    """One round of Algorithm 1: learn, choose goals, go and explore (learning on the way), remember.
+
+    Learning comes in bursts, `train_every` environment steps apart. The first burst of an episode precedes its plan;
+    the very first one of a run makes the `pretrain` updates as well.
+    """
     seed, progress, loop = state.seed, state.progress, config.loop
     key = jax.random.fold_in(seed.key, progress.cycles)
-    replay = build_replay(task, config)
+    extra = jnp.where(progress.cycles == 0, loop.pretrain, 0)
+    updates = loop.updates_per_burst + extra
+    agent, metrics = learn(task, config, seed.agent, seed.replay, rng.named(key, "learn"), updates)
+    seed = dataclasses.replace(seed, agent=agent)
+
     obs, env_state = rollout.reset(task, loop.num_envs, rng.named(key, "reset"))
-
-    # Choose goals: plan when due, then draw one goal per episode.
-    strategy = STRATEGIES[method]
-    context = GoalContext(task, config, seed.agent, replay, seed.replay, obs)
-    due, clock = tick(progress.goal_clock, progress.episodes + 1, loop.goal_update_every)
-    refresh_key = rng.named(key, "refresh")
-    goals = jax.lax.cond(due, lambda: strategy.refresh(context, seed.goals, refresh_key), lambda: seed.goals)
-    commanded = strategy.choose(context, goals, rng.named(key, "choose"), loop.num_envs)
-
-    # Go and explore, learning in bursts on the way.
+    goals, clock, commanded = choose_goals(
+        task, config, method, seed, progress.goal_clock, progress.episodes + 1, obs, rng.named(key, "goals")
+    )
     start = rollout.begin(task, config.agent, obs, env_state, commanded)
+    episodes, records = rollout.advance(task, config, agent, start, loop.train_every, rng.named(key, "act"))
 
-    def burst(carry: tuple[AgentState, RolloutState], key: Key) -> tuple[tuple[AgentState, RolloutState], tuple]:
+    def burst(carry: tuple[AgentState, RolloutState], key: Key) -> tuple[tuple[AgentState, RolloutState], Episode]:
         agent, episodes = carry
+        agent, _ = learn(task, config, agent, seed.replay, rng.named(key, "learn"), loop.updates_per_burst)
         episodes, records = rollout.advance(task, config, agent, episodes, loop.train_every, rng.named(key, "act"))
-        agent, metrics = learn(task, config, agent, seed.replay, rng.named(key, "learn"), loop.updates_per_burst)
-        return (agent, episodes), (records, metrics)
+        return (agent, episodes), records
 
     bursts = task.episode_steps // loop.train_every
-    keys = jax.random.split(rng.named(key, "bursts"), bursts)
-    (agent, finished), (records, metrics) = jax.lax.scan(burst, (seed.agent, start), keys)
+    if bursts > 1:
+        keys = jax.random.split(rng.named(key, "bursts"), bursts - 1)
+        (agent, episodes), later = jax.lax.scan(burst, (agent, episodes), keys)
+        later = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), later)
+        records = jax.tree.map(lambda *parts: jnp.concatenate(parts), records, later)
 
-    # Remember.
-    records = jax.tree.map(lambda x: x.reshape(task.episode_steps, *x.shape[2:]), records)
-    replay_state = replay.insert(seed.replay, rollout.assemble(obs, records, commanded))
+    replay_state = build_replay(task, config).insert(seed.replay, rollout.assemble(obs, records, commanded))
     progress = Progress(
         cycles=progress.cycles + 1,
         episodes=progress.episodes + loop.num_envs,
         env_steps=progress.env_steps + loop.num_envs * task.episode_steps,
-        updates=progress.updates + bursts * loop.updates_per_burst,
+        updates=progress.updates + bursts * loop.updates_per_burst + extra,
         goal_clock=clock,
     )
-    metrics = jax.tree.map(jnp.mean, metrics) | rollout.rollout_metrics(finished)
-    return TrainState(SeedState(seed.key, agent, replay_state, goals), progress), CycleLog(metrics, commanded)
+    log = CycleLog(metrics | rollout.rollout_metrics(episodes), commanded)
+    return TrainState(SeedState(seed.key, agent, replay_state, goals), progress), log
 
 
 def epoch(task: Task, config: PEGConfig, method: str, state: TrainState, cycles: int) -> tuple[TrainState, CycleLog]:

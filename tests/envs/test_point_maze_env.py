@@ -19,7 +19,7 @@ PARAMS = ENV.default_params
 
 @functools.partial(jax.jit, static_argnames=("env", "lanes", "steps"))
 def rollout(params, key, env=ENV, lanes=8, steps=200):
-    """Random actions with automatic reset: time-major obs before, obs, state and the six-tuple's rest, each `[T, B, ...]`."""
+    """Random actions with automatic reset: obs before, then what `step` returns, each `[T, B, ...]`."""
 
     def body(carry, key):
         obs, state = carry
@@ -149,7 +149,7 @@ def test_success_ends_only_evaluation_episodes():
     _, kept, _, terminated, truncated, _ = ENV.step(jax.random.key(1), state, action, PARAMS)
     assert not terminated and not truncated and kept.time == 1
     ending = dataclasses.replace(PARAMS, terminate_on_success=True)
-    obs, fresh, reward, terminated, truncated, info = ENV.step(jax.random.key(1), state, action, ending)
+    _, fresh, reward, terminated, truncated, info = ENV.step(jax.random.key(1), state, action, ending)
     assert terminated and not truncated and reward == 0.0 and info["metric_success"]
     np.testing.assert_allclose(info["final_observation"], [0.5, 0.0])
     assert fresh.time == 0 and not np.any(fresh.goal == state.goal)
@@ -157,13 +157,13 @@ def test_success_ends_only_evaluation_episodes():
 
 def test_vmap_equals_loop():
     keys = jax.random.split(jax.random.key(3), 6)
-    obs, state = jax.vmap(ENV.reset, (0, None))(keys, PARAMS)
+    _, state = jax.vmap(ENV.reset, (0, None))(keys, PARAMS)
     actions = jax.random.uniform(jax.random.key(4), (6, 2), minval=-0.95, maxval=0.95)
     batch = jax.vmap(ENV.step, (0, 0, 0, None))(keys, state, actions, PARAMS)
     for i in range(6):
-        one_obs, one_state = ENV.reset(keys[i], PARAMS)
-        one = ENV.step(keys[i], one_state, actions[i], PARAMS)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[i], atol=1e-6), one, batch)
+        one = ENV.step(keys[i], ENV.reset(keys[i], PARAMS)[1], actions[i], PARAMS)
+        lane = jax.tree.map(lambda leaf: leaf[i], batch)  # noqa: B023
+        jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), one, lane)
 
 
 def test_a_seed_fixes_everything_and_keys_matter():

@@ -14,7 +14,7 @@ ROUTE_LENGTHS = {
 
 
 class SlowMaze:
-    """The published rules in float64, one wall and one move at a time. It keeps the original's bound of three slides."""
+    """The published rules in float64, one wall and one move at a time, with their bound of three slides."""
 
     right = (0xEB, 0x15C, 0x1D3, 0x40, 0x19F, 0xAA, 0x81, 0x12A, 0xA9, 0x17E)
     up = (0x36D, 0x9B, 0x15F, 0x2E2, 0x2CB, 0x2FE, 0x1CD, 0xAE, 0x305, 0x0)
@@ -37,7 +37,9 @@ class SlowMaze:
             found.append(((round(y) + np.sign(dy) * 0.5 - y) / dy, "up" if dy > 0 else "down"))
         return found
 
-    def move(self, x: float, y: float, dx: float, dy: float, noise: np.ndarray, slides: int = 0) -> tuple[float, float, int]:
+    def move(
+        self, x: float, y: float, dx: float, dy: float, noise: np.ndarray, slides: int = 0
+    ) -> tuple[float, float, int]:
         """Position reached and number of slides."""
         hits = []
         for r, direction in self.crossings(x, y, dx, dy):

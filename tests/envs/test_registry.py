@@ -25,7 +25,9 @@ def test_options_reach_the_constructor():
 
 
 def test_unknown_names_are_refused_with_a_hint():
-    with pytest.raises(ValueError, match=r"unknown environment 'point-maze'. Did you mean 'point_maze'\? Known: .*point_maze"):
+    with pytest.raises(
+        ValueError, match=r"unknown environment 'point-maze'. Did you mean 'point_maze'\? Known: .*point_maze"
+    ):
         envs.make("point-maze")
     with pytest.raises(ValueError, match=r"unknown environment 'zzz'. Known: "):
         envs.make("zzz")

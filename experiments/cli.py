@@ -1,0 +1,122 @@
+"""From the command line to a validated configuration, and from a user's mistake to one clear line and exit code 2."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import tyro
+
+from experiments.config import MAY_CHANGE, RunConfig, validate_run
+from experiments.presets import preset
+from peg_jax.core.config import ConfigError
+from peg_jax.run.config_json import encode
+from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import RunError
+
+Config = TypeVar("Config")
+
+
+def parse_run(arguments: Sequence[str]) -> tuple[RunConfig, bool]:
+    """The configuration that the command line asks for, validated, and whether it continues an existing run.
+
+    Without a run in `--logdir`, options start from `--preset` and `--env`; with one, from what that run was started
+    with, and only options that leave its numbers alone may change.
+
+    Raises:
+        ConfigError, RunError: the user's mistakes.
+    """
+    logdir = _peek(arguments, "logdir") or ""
+    directory = RunDirectory(logdir) if logdir else None
+    if directory is None or not directory.exists():
+        start = preset(_peek(arguments, "preset") or RunConfig.preset, _peek(arguments, "env") or RunConfig.env)
+        config = parse(RunConfig, arguments, start)
+        validate_run(config)
+        return config, False
+    saved = directory.read_config_as(RunConfig)
+    config = parse(RunConfig, arguments, saved)
+    _refuse_changes(encode(saved), encode(config), logdir)
+    validate_run(config)
+    return config, True
+
+
+def _peek(arguments: Sequence[str], name: str) -> str | None:
+    """The last value of `--name` on the command line, before the real parse."""
+    value = None
+    for index, argument in enumerate(arguments):
+        if argument == f"--{name}" and index + 1 < len(arguments):
+            value = arguments[index + 1]
+        elif argument.startswith(f"--{name}="):
+            value = argument.partition("=")[2]
+    return value
+
+
+def _refuse_changes(saved: dict[str, Any], asked: dict[str, Any], logdir: str) -> None:
+    before, after = _flatten(saved), _flatten(asked)
+    changed = [name for name in after if after[name] != before[name] and name not in (*MAY_CHANGE, "logdir")]
+    if changed:
+        name = changed[0]
+        option = name.replace("_", "-")
+        raise ConfigError(
+            f"--{option}={after[name]} cannot change the run in {logdir}, which has {before[name]}; "
+            f"leave it out, or start another run with another --logdir"
+        )
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def parse(cls: type[Config], arguments: Sequence[str], default: Config) -> Config:
+    """tyro's parse, with its errors as one `ConfigError` line each.
+
+    Raises:
+        ConfigError: an unknown option, a value of the wrong type, a missing value.
+    """
+    captured = io.StringIO()
+    try:
+        with _wide_terminal(), contextlib.redirect_stderr(captured):
+            return tyro.cli(cls, args=list(arguments), default=default)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ConfigError(_condense(captured.getvalue())) from None
+
+
+@contextlib.contextmanager
+def _wide_terminal() -> Iterator[None]:
+    """Keep tyro from wrapping its messages; `--help` keeps the real width."""
+    if {"-h", "--help"} & set(sys.argv):
+        yield
+        return
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "400"
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
+def _condense(message: str) -> str:
+    """tyro's boxed message as one line: what is wrong, then what would work."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", message)
+    lines = [line.strip(" │╭╮╰╯─") for line in plain.splitlines()]
+    lines = [line for line in lines[1:] if line and not line.startswith("For full helptext")]
+    return re.sub(r"\s+", " ", "; ".join(lines[:3])).replace(":;", ":")
+
+
+def main(run: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Run a command with the real arguments; a user's mistake ends it with one line and exit code 2."""
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except (ConfigError, RunError) as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,75 @@
+"""The pictures of a run, drawn on the host between compiled epochs."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from peg_jax.core.environment import Task
+from peg_jax.peg.evaluation import Evaluation
+from peg_jax.run.media import tile, write_animation
+from peg_jax.run.metrics import read_metrics
+from peg_jax.run.plots import goal_map, learning_curves, rollout_map
+
+CURVES = (
+    "max_eval_metric_success_cell/goal_all",
+    "max_eval_metric_success/goal_all",
+    "max_train_log_subgoal_success",
+    "train_log_subgoal_time",
+    "observation_loss",
+    "model_kl",
+    "dyn_dist_loss",
+    "reward_mean",
+    "expl_reward_mean",
+    "actor_ent",
+    "expl_actor_ent",
+    "critic_loss",
+)
+
+
+def draw_evaluation(path: Path, task: Task, evaluation: Evaluation, stride: int = 1) -> None:
+    """`eval_gc_policy`: for each goal, the goal's picture above the rollout, goals side by side (peg.md 8.3).
+
+    Args:
+        path: without suffix.
+        task: for the renderer.
+        evaluation: of one seed.
+        stride: environment steps per frame.
+    """
+    render = jax.jit(lambda obs, goal: task.env.render(obs, goal, task.params))
+    frames = []
+    goals = [np.asarray(render(goal, goal)) for goal in evaluation.goal]
+    for obs in evaluation.obs[::stride]:
+        rollouts = [np.asarray(render(o, g)) for o, g in zip(obs, evaluation.goal, strict=True)]
+        frames.append(tile(goals + rollouts, columns=len(goals)))
+    write_animation(path, np.stack(frames), fps=20)
+
+
+def map_extent(task: Task) -> tuple[float, float, float, float]:
+    """What a picture from above covers: the first two dimensions of the observation space."""
+    space = task.env.observation_space(task.params)
+    low, high = (np.broadcast_to(np.asarray(x), space.shape) for x in (space.low, space.high))
+    return float(low[0]), float(high[0]), float(low[1]), float(high[1])
+
+
+def _background(task: Task) -> np.ndarray:
+    nowhere = jnp.full(task.obs_size, jnp.nan)
+    return np.asarray(task.env.render(nowhere, nowhere, task.params))
+
+
+def draw_top_goals(path: Path, task: Task, paths: np.ndarray, goals: np.ndarray, fitness: np.ndarray) -> np.ndarray:
+    """`top_10_cem`: the best planned goals and the imagined rollouts toward them, seen from above."""
+    return rollout_map(path, paths[..., :2], goals[:, :2], fitness, _background(task), map_extent(task))
+
+
+def draw_goal_map(path: Path, task: Task, goals: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """The goals commanded over training, coloured by when."""
+    return goal_map(path, goals[:, :2], steps, _background(task), map_extent(task))
+
+
+def draw_curves(path: Path, metrics_file: Path) -> np.ndarray:
+    """Learning curves of one seed from its `metrics.jsonl`."""
+    series = read_metrics(metrics_file)
+    panels = {name: {"run": (series[name].steps, series[name].values)} for name in CURVES if name in series}
+    return learning_curves(path, panels)

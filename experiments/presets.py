@@ -1,0 +1,92 @@
+"""Presets are data: `paper` is the published configuration, `fast` learns on a laptop, `smoke` runs in seconds.
+
+Each is a table of dotted fields over the defaults of `RunConfig`, which are the values common to the published tasks.
+"""
+
+from typing import Any
+
+from experiments.config import RunConfig, override
+from peg_jax.core.config import ConfigError
+
+Changes = dict[str, Any]
+
+# What each task's published configuration says beyond the common values (peg.md section 9.2).
+PAPER: dict[str, Changes] = {
+    "point_maze": {
+        "steps": 1_000_000,
+        "planner.kind": "cem",
+        "planner.horizon": 25,
+        "planner.final_steps": 0,
+        "planner.init_mean": (0.0, 0.0),
+        "planner.std_scale": 4.0,
+        "log_every": 50,
+    },
+}
+
+_NETWORKS = ("agent.distance", "agent.achiever", "agent.explorer", "agent.disagreement")
+
+
+def _sizes(units: int, layers: int) -> Changes:
+    widths = {f"{part}.units": units for part in (*_NETWORKS, "agent.world_model")}
+    return widths | {f"{part}.layers": layers for part in _NETWORKS}
+
+
+FAST: Changes = {
+    **_sizes(units=128, layers=2),
+    "agent.world_model.deter": 128,
+    "agent.world_model.stoch": 32,
+    "agent.world_model.hidden": 128,
+    "agent.world_model.encoder_layers": 2,
+    "agent.world_model.decoder_layers": 2,
+    "agent.disagreement.members": 5,
+    "agent.imagination.starts": 256,
+    "replay.batch": 16,
+    "loop.num_envs": 16,
+    "loop.prefill": 48,
+    "loop.train_every": 50,
+    "loop.updates_per_burst": 40,
+    "log_every": 4_000,
+    "eval_every": 8_000,
+    "eval_repeats": 5,
+    "checkpoint_every": 40_000,
+    "steps": 200_000,
+}
+
+SMOKE: Changes = {
+    **FAST,
+    **_sizes(units=32, layers=1),
+    "agent.world_model.deter": 32,
+    "agent.world_model.stoch": 8,
+    "agent.world_model.hidden": 32,
+    "agent.world_model.encoder_layers": 1,
+    "agent.world_model.decoder_layers": 1,
+    "agent.disagreement.members": 3,
+    "agent.imagination.starts": 64,
+    "replay.batch": 4,
+    "replay.capacity": 20_000,
+    "planner.candidates": 50,
+    "loop.num_envs": 4,
+    "loop.prefill": 4,
+    "loop.pretrain": 5,
+    "loop.updates_per_burst": 2,
+    "log_every": 200,
+    "eval_every": 400,
+    "eval_repeats": 1,
+    "checkpoint_every": 400,
+    "steps": 1_000,
+}
+
+PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "smoke": SMOKE}
+
+
+def preset(name: str, env: str) -> RunConfig:
+    """The defaults of a run: the task's published values, with the preset's changes on top.
+
+    Raises:
+        ConfigError: an unknown preset, or an environment without published values.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"--preset={name} cannot work: known presets: {', '.join(PRESETS)}")
+    if env not in PAPER:
+        raise ConfigError(f"--env={env} cannot work: known environments: {', '.join(PAPER)}")
+    return override(RunConfig(env=env, preset=name), PAPER[env] | PRESETS[name])

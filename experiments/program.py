@@ -1,0 +1,126 @@
+"""The compiled programs of a run: everything that touches the accelerator, for one seed or many."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import envs
+from experiments.config import RunConfig
+from peg_jax.core import rng
+from peg_jax.core.environment import Task, make_task
+from peg_jax.core.types import Array, Key
+from peg_jax.peg import evaluation, training, world_model
+from peg_jax.peg.agent import AgentState
+from peg_jax.peg.config import PEGConfig
+from peg_jax.peg.evaluation import Evaluation
+from peg_jax.peg.goals import GoalState, imagine_go_phase, start_latent
+from peg_jax.peg.networks import make_networks
+from peg_jax.peg.rollout import task_spec
+from peg_jax.peg.training import CycleLog, TrainState
+from peg_jax.run.progress import compiling
+
+SEED_AXES: Any = TrainState(seed=0, progress=None)  # type: ignore[arg-type]  # axes, not arrays
+
+
+class Program(NamedTuple):
+    """Ahead-of-time compiled functions; a call with other shapes raises instead of recompiling."""
+
+    task: Task
+    init: Callable[[Key], TrainState]
+    epoch: Callable[[PEGConfig, TrainState], tuple[TrainState, CycleLog]]
+    evaluate: Callable[[PEGConfig, AgentState, Key], Evaluation]
+    cycles_per_epoch: int
+
+
+def enable_compilation_cache() -> Path:
+    """Keep compiled programs between processes, in `$JAX_COMPILATION_CACHE_DIR` or the user's cache directory."""
+    configured = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = Path(configured) if configured else user / "peg_jax" / "xla"
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    return path
+
+
+def seed_keys(config: RunConfig) -> Key:
+    """One key per run, `[num_seeds]`: run i has the key that a solo run with seed + i has."""
+    return jnp.stack([jax.random.key(config.seed + index) for index in range(config.num_seeds)])
+
+
+def over_seeds(function: Callable[..., Any], in_axes: Any, out_axes: Any) -> Callable[..., Any]:
+    """`vmap` over the seed axis."""
+    return jax.vmap(function, in_axes=in_axes, out_axes=out_axes)
+
+
+def run_task(config: RunConfig) -> Task:
+    """The task of a run."""
+    return make_task(*envs.make(config.env))
+
+
+def abstract_state(config: RunConfig, task: Task) -> TrainState:
+    """Shapes of the run's state, all seeds together; nothing is computed."""
+    return jax.eval_shape(_init(config, task), seed_keys(config))
+
+
+def compile_program(config: RunConfig) -> Program:
+    """Compile what a run needs, saying so on the way."""
+    task, algorithm = run_task(config), config.algorithm()
+    keys, state = seed_keys(config), abstract_state(config, task)
+    steps_per_cycle = config.loop.num_envs * task.episode_steps
+    cycles = max(1, config.log_every // steps_per_cycle)
+    evaluate = partial(evaluation.evaluate, task, repeats=config.eval_repeats)
+    epoch = partial(training.epoch, task, method=config.method, cycles=cycles)
+
+    def run_epoch(config: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:
+        return over_seeds(lambda s: epoch(config, state=s), (SEED_AXES,), (SEED_AXES, 0))(state)
+
+    def run_evaluate(config: PEGConfig, agent: AgentState, key: Key) -> Evaluation:
+        return over_seeds(lambda a, k: evaluate(config, a, k), (0, 0), 0)(agent, key)
+
+    with compiling("initial state"):
+        init = jax.jit(_init(config, task)).lower(keys).compile()
+    with compiling("training epoch"):
+        train = jax.jit(run_epoch, donate_argnums=1).lower(algorithm, state).compile()
+    with compiling("evaluation"):
+        test = jax.jit(run_evaluate).lower(algorithm, state.seed.agent, keys).compile()
+    return Program(task, init, train, test, cycles)
+
+
+def compile_evaluation(config: RunConfig) -> Callable[[PEGConfig, AgentState, Key], Evaluation]:
+    """Only the evaluation, for a run that is not trained further."""
+    task = run_task(config)
+    state, keys = abstract_state(config, task), seed_keys(config)
+    evaluate = partial(evaluation.evaluate, task, repeats=config.eval_repeats)
+    run = jax.jit(lambda c, agent, key: jax.vmap(lambda a, k: evaluate(c, a, k))(agent, key))
+    with compiling("evaluation"):
+        return run.lower(config.algorithm(), state.seed.agent, keys).compile()
+
+
+def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
+    algorithm = config.algorithm()
+    return over_seeds(lambda key: training.init(task, algorithm, key), 0, SEED_AXES)
+
+
+def evaluation_keys(keys: Key, env_steps: int) -> Key:
+    """Keys of the evaluation after `env_steps`, `[num_seeds]`."""
+    return jax.vmap(lambda key: jax.random.fold_in(rng.named(key, "evaluation"), env_steps))(keys)
+
+
+@partial(jax.jit, static_argnames=("task_name",))
+def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: GoalState, key: Key) -> Array:
+    """Decoded imagined rollouts toward the best goals of one seed's last plan, `[TOP, Hp+1, D]`."""
+    task = make_task(*envs.make(task_name))
+    nets = make_networks(config.agent, task_spec(task))
+    start = start_latent(nets, agent, config, goals.start_obs, rng.named(key, "start"))
+    dream = imagine_go_phase(task, config, agent, start, goals.top_goals, rng.named(key, "dream"))
+    return jnp.swapaxes(world_model.decode(nets, agent.world_model.params, dream.feature), 0, 1)
+
+
+def take_seed(state: TrainState, index: int) -> TrainState:
+    """The state of run `index` alone, without the seed axis."""
+    return TrainState(jax.tree.map(lambda x: x[index], state.seed), state.progress)

@@ -1,0 +1,44 @@
+"""Tables for the terminal and for files."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from peg_jax.core.environment import Task
+from peg_jax.peg.evaluation import Evaluation
+from peg_jax.run.files import write_json
+
+
+def success_table(task: Task, evaluation: Evaluation, title: str) -> Table:
+    """Per-goal success of an evaluation with a leading seed axis: mean over seeds, and each metric's mean below."""
+    table = Table(title=title)
+    table.add_column("goal")
+    table.add_column("at", justify="right")
+    for name in evaluation.success:
+        table.add_column(name, justify="right")
+    table.add_column("steps", justify="right")
+    values = {name: np.asarray(value).mean(axis=0) for name, value in evaluation.success.items()}
+    steps = np.asarray(evaluation.steps).mean(axis=0)
+    for index, label in enumerate(task.env.eval_goal_names):
+        row = [f"{value[index]:.2f}" for value in values.values()]
+        table.add_row(str(index), label, *row, f"{steps[index]:.0f}", end_section=index == len(steps) - 1)
+    table.add_row("all", "", *(f"{value.mean():.2f}" for value in values.values()), f"{steps.mean():.0f}")
+    return table
+
+
+def write_evaluation(path: Path, task: Task, evaluation: Evaluation, env_steps: int) -> None:
+    """The same as JSON: per metric and seed, one number per goal."""
+    success = {name: np.asarray(value).tolist() for name, value in evaluation.success.items()}
+    goals = list(task.env.eval_goal_names)
+    write_json(path, {"env_steps": env_steps, "goals": goals, "success": success})
+
+
+def print_summary(console: Console, task: Task, evaluation: Evaluation, paths: list[Path], env_steps: int) -> None:
+    """The end of a run: the table, and where everything lies."""
+    console.print(success_table(task, evaluation, f"success after {env_steps:,} environment steps"))
+    for path in paths:
+        console.print(f"curves      {path / 'media' / 'learning_curves.png'}", soft_wrap=True)
+        console.print(f"goals       {path / 'media' / 'goals.png'}", soft_wrap=True)
+        console.print(f"animation   {path / 'media' / f'eval_gc_policy_{env_steps}.gif'}", soft_wrap=True)
