@@ -10,15 +10,8 @@ from peg_jax.core.config import require, static
 from peg_jax.peg.config import PEGConfig, validate
 from peg_jax.peg.goals import STRATEGIES
 
-MAY_CHANGE = (
-    "steps",
-    "log_every",
-    "eval_every",
-    "eval_repeats",
-    "checkpoint_every",
-    "media_every",
-    "compilation_cache",
-)
+# Options that leave the numbers of a run alone, so that a resume may change them.
+MAY_CHANGE = ("steps", "eval_every", "eval_repeats", "checkpoint_every", "media_every", "compilation_cache")
 
 
 @struct.dataclass

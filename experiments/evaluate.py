@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     console, task = Console(), run_task(config)
     store = CheckpointStore(directory.checkpoints)
     state, step = store.restore(abstract_state(config, task), None if options.step < 0 else options.step)
-    evaluate = compile_evaluation(config)
+    evaluate = compile_evaluation(config, task, state)
     evaluation = evaluate(config.algorithm(), state.seed.agent, evaluation_keys(seed_keys(config), step))
 
     console.print(success_table(task, evaluation, f"success after {step:,} environment steps"))

@@ -24,6 +24,7 @@ from peg_jax.peg.rollout import task_spec
 from peg_jax.peg.training import CycleLog, TrainState
 from peg_jax.run.progress import compiling
 
+EvaluateFn = Callable[[PEGConfig, AgentState, Key], Evaluation]
 SEED_AXES: Any = TrainState(seed=0, progress=None)  # type: ignore[arg-type]  # axes, not arrays
 
 
@@ -31,9 +32,8 @@ class Program(NamedTuple):
     """Ahead-of-time compiled functions; a call with other shapes raises instead of recompiling."""
 
     task: Task
-    init: Callable[[Key], TrainState]
     epoch: Callable[[PEGConfig, TrainState], tuple[TrainState, CycleLog]]
-    evaluate: Callable[[PEGConfig, AgentState, Key], Evaluation]
+    evaluate: EvaluateFn
     cycles_per_epoch: int
 
 
@@ -52,9 +52,27 @@ def seed_keys(config: RunConfig) -> Key:
     return jnp.stack([jax.random.key(config.seed + index) for index in range(config.num_seeds)])
 
 
-def over_seeds(function: Callable[..., Any], in_axes: Any, out_axes: Any) -> Callable[..., Any]:
-    """`vmap` over the seed axis."""
-    return jax.vmap(function, in_axes=in_axes, out_axes=out_axes)
+def over_seeds(function: Callable[..., Any], num_seeds: int, in_axes: Any, out_axes: Any) -> Callable[..., Any]:
+    """`vmap` over the seed axis; for a single seed the axis is taken off and put back instead.
+
+    The batching of one lane computes the same, but gives the compiler batched matrix products to see through.
+    """
+    if num_seeds > 1:
+        return jax.vmap(function, in_axes=in_axes, out_axes=out_axes)
+
+    def single(*arguments: Any) -> Any:
+        results = function(*_reshape(in_axes, arguments, lambda x: x[0]))
+        return _reshape(out_axes, results, lambda x: x[None])
+
+    return single
+
+
+def _reshape(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
+    """Apply `change` to the leaves of `tree` whose entry in the prefix tree `axes` is 0."""
+    is_none = lambda node: node is None  # noqa: E731
+    return jax.tree.map(
+        lambda axis, part: part if axis is None else jax.tree.map(change, part), axes, tree, is_leaf=is_none
+    )
 
 
 def run_task(config: RunConfig) -> Task:
@@ -69,41 +87,40 @@ def abstract_state(config: RunConfig, task: Task) -> TrainState:
 
 def compile_program(config: RunConfig) -> Program:
     """Compile what a run needs, saying so on the way."""
-    task, algorithm = run_task(config), config.algorithm()
-    keys, state = seed_keys(config), abstract_state(config, task)
-    steps_per_cycle = config.loop.num_envs * task.episode_steps
-    cycles = max(1, config.log_every // steps_per_cycle)
-    evaluate = partial(evaluation.evaluate, task, repeats=config.eval_repeats)
-    epoch = partial(training.epoch, task, method=config.method, cycles=cycles)
-
-    def run_epoch(config: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:
-        return over_seeds(lambda s: epoch(config, state=s), (SEED_AXES,), (SEED_AXES, 0))(state)
-
-    def run_evaluate(config: PEGConfig, agent: AgentState, key: Key) -> Evaluation:
-        return over_seeds(lambda a, k: evaluate(config, a, k), (0, 0), 0)(agent, key)
-
-    with compiling("initial state"):
-        init = jax.jit(_init(config, task)).lower(keys).compile()
-    with compiling("training epoch"):
-        train = jax.jit(run_epoch, donate_argnums=1).lower(algorithm, state).compile()
-    with compiling("evaluation"):
-        test = jax.jit(run_evaluate).lower(algorithm, state.seed.agent, keys).compile()
-    return Program(task, init, train, test, cycles)
-
-
-def compile_evaluation(config: RunConfig) -> Callable[[PEGConfig, AgentState, Key], Evaluation]:
-    """Only the evaluation, for a run that is not trained further."""
     task = run_task(config)
-    state, keys = abstract_state(config, task), seed_keys(config)
-    evaluate = partial(evaluation.evaluate, task, repeats=config.eval_repeats)
-    run = jax.jit(lambda c, agent, key: jax.vmap(lambda a, k: evaluate(c, a, k))(agent, key))
+    state = abstract_state(config, task)
+    cycles = max(1, config.log_every // (config.loop.num_envs * task.episode_steps))
+
+    def run_epoch(algorithm: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:
+        epoch = partial(training.epoch, task, algorithm, config.method, cycles=cycles)
+        return over_seeds(lambda s: epoch(state=s), config.num_seeds, (SEED_AXES,), (SEED_AXES, 0))(state)
+
+    with compiling("training epoch"):
+        train = jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile()
+    return Program(task, train, compile_evaluation(config, task, state), cycles)
+
+
+def compile_evaluation(config: RunConfig, task: Task, state: TrainState) -> EvaluateFn:
+    """The evaluation alone, for a run that is not trained further; `state` may be abstract."""
+
+    def run_evaluate(algorithm: PEGConfig, agent: AgentState, key: Key) -> Evaluation:
+        evaluate = partial(evaluation.evaluate, task, algorithm, repeats=config.eval_repeats)
+        return over_seeds(evaluate, config.num_seeds, (0, 0), 0)(agent, key)
+
     with compiling("evaluation"):
-        return run.lower(config.algorithm(), state.seed.agent, keys).compile()
+        return jax.jit(run_evaluate).lower(config.algorithm(), state.seed.agent, seed_keys(config)).compile()
+
+
+def initial_state(config: RunConfig, task: Task) -> TrainState:
+    """The state of a new run, prefilled."""
+    with compiling("initial state"):
+        init = jax.jit(_init(config, task)).lower(seed_keys(config)).compile()
+    return init(seed_keys(config))
 
 
 def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
     algorithm = config.algorithm()
-    return over_seeds(lambda key: training.init(task, algorithm, key), 0, SEED_AXES)
+    return over_seeds(lambda key: training.init(task, algorithm, key), config.num_seeds, (0,), SEED_AXES)
 
 
 def evaluation_keys(keys: Key, env_steps: int) -> Key:

@@ -20,6 +20,7 @@ from experiments.program import (
     compile_program,
     evaluation_keys,
     imagined_paths,
+    initial_state,
     run_task,
     seed_keys,
     take_seed,
@@ -44,8 +45,8 @@ class Trainer:
         self.config, self.directory, self.console = config, directory, console
         self.algorithm = config.algorithm()
         self.store = CheckpointStore(directory.checkpoints)
-        self.goal_rng_steps: list[tuple[int, np.ndarray]] = []
-        console.print(state_table(_sized(abstract_state(config, run_task(config))), 1))
+        state = abstract_state(config, run_task(config))
+        console.print(state_table(_sized(state), config.num_seeds))
         self.program: Program = compile_program(config)
         self.state, self.resumed_at = self._start_or_resume()
         self.writers = [MetricsWriter(path, resume_step=self.resumed_at) for path in self.seed_paths]
@@ -64,7 +65,7 @@ class Trainer:
 
     def _start_or_resume(self) -> tuple[TrainState, int | None]:
         if self.store.latest() is None:
-            return self.program.init(seed_keys(self.config)), None
+            return initial_state(self.config, self.program.task), None
         template = abstract_state(self.config, self.program.task)
         state, step = self.store.restore(template)
         self.console.print(f"resumed at {step:,} environment steps")
@@ -130,8 +131,7 @@ class Trainer:
             seed = take_seed(self.state, index).seed
             shown = {}
             if config.method == "peg" and config.loop.goal_update_every:
-                with jax.default_device(jax.devices()[0]):
-                    paths = imagined_paths(config.env, self.algorithm, seed.agent, seed.goals, seed.key)
+                paths = imagined_paths(config.env, self.algorithm, seed.agent, seed.goals, seed.key)
                 shown["top_10_cem"] = pictures.draw_top_goals(
                     media / f"top_10_cem_{self.env_steps}.png",
                     task,
@@ -183,7 +183,8 @@ def _read_goals(path: Path, last_step: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sized(state: TrainState) -> dict[str, Any]:
-    """The state's parts by the names a user knows, for the table of what will be allocated."""
+    """One seed's state by the names a user knows, for the table of what will be allocated."""
+    state = jax.eval_shape(lambda s: take_seed(s, 0), state)
     agent = state.seed.agent
     parts = {name: getattr(agent, name) for name in agent.__dataclass_fields__}
     return {**parts, "replay": state.seed.replay, "goals": state.seed.goals}

@@ -45,6 +45,7 @@ class EnvParams(environment.EnvParams):
 
     max_steps_in_episode: int = 50
     goal_index: int | jax.Array = -1  # cell of every episode's goal, in EVAL_CELLS; -1 draws a cell uniformly
+    start_anywhere: bool | jax.Array = False  # start in a uniformly drawn cell, for data that covers the whole maze
     terminate_on_success: bool | jax.Array = False  # end the episode at the first success, as evaluation does
 
 
@@ -151,7 +152,9 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
     def reset_env(self, key: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
         """Starts an episode: obs and state."""
         key_start, key_goal = jax.random.split(key)
-        start_cell = jnp.array(START_CELL, dtype=jnp.float32)
+        key_cell, key_start = jax.random.split(key_start)
+        any_cell = jax.random.randint(key_cell, (2,), 0, maze.SIZE).astype(jnp.float32)
+        start_cell = jnp.where(params.start_anywhere, any_cell, jnp.array(START_CELL, dtype=jnp.float32))
         pos = _sample_in_cell(key_start, start_cell, _START_CLEARANCE, _START_TRIES)
         goal, goal_index = self._sample_goal(key_goal, params)
         state = EnvState(time=jnp.int32(0), pos=pos, goal=goal, goal_index=goal_index)

@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtr, ndtri
+from jax.scipy.special import ndtri
 
+from peg_jax.core.remat import keep
 from peg_jax.core.types import Array, Key
 
 with warnings.catch_warnings():
@@ -44,8 +45,8 @@ def categorical_kl(p_logits: Array, q_logits: Array) -> Array:
 def straight_through_one_hot(logits: Array, key: Key) -> Array:
     """One-hot sample whose gradient is that of the probabilities. `[..., C] -> [..., C]`."""
     probs = jax.nn.softmax(logits)
-    sample = distrax.OneHotCategorical(logits, dtype=probs.dtype).sample(seed=key)
-    return jax.lax.stop_gradient(sample) + probs - jax.lax.stop_gradient(probs)
+    sample = keep(jax.lax.stop_gradient(distrax.OneHotCategorical(logits, dtype=probs.dtype).sample(seed=key)))
+    return sample + probs - jax.lax.stop_gradient(probs)
 
 
 class OneHot(distrax.OneHotCategorical):
@@ -67,12 +68,12 @@ class TruncatedNormal:
         self.loc, self.scale = loc, scale
         self._low = (-1.0 - loc) / scale
         self._high = (1.0 - loc) / scale
-        self._cdf_low, self._cdf_high = ndtr(self._low), ndtr(self._high)
+        self._cdf_low, self._cdf_high = _cdf(self._low), _cdf(self._high)
         self._mass = self._cdf_high - self._cdf_low
 
     def sample_action(self, key: Key) -> Array:
         """One action `[..., A]`, clipped to +-(1 - 1e-6) with a straight-through gradient."""
-        uniform = jax.random.uniform(key, self.loc.shape, self.loc.dtype)
+        uniform = keep(jax.random.uniform(key, self.loc.shape, self.loc.dtype))
         quantile = jnp.clip(self._cdf_low + uniform * self._mass, 1e-7, 1.0 - 1e-7)
         sample = self.loc + self.scale * ndtri(quantile)
         limit = 1.0 - 1e-6
@@ -95,6 +96,11 @@ class TruncatedNormal:
         """Exact differential entropy `[...]`."""
         edge = (self._low * _pdf(self._low) - self._high * _pdf(self._high)) / (2.0 * self._mass)
         return jnp.sum(LOG_SQRT_2PI + 0.5 + jnp.log(self.scale * self._mass) + edge, axis=-1)
+
+
+def _cdf(z: Array) -> Array:
+    # One erfc serves both tails to full relative precision; scipy's ndtr evaluates three branches.
+    return 0.5 * jax.lax.erfc(-z * 0.5**0.5)
 
 
 def _pdf(z: Array) -> Array:

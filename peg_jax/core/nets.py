@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from peg_jax.core.remat import keep
 from peg_jax.core.types import Array, Key, Params, ScoreFn
 
 
@@ -106,5 +107,5 @@ def score_with_gradient(score: ScoreFn, x: Array) -> Array:
     fixed = jax.lax.stop_gradient(x)
     value, pullback = jax.vjp(score, fixed)
     (gradient,) = pullback(jnp.ones_like(value))
-    value, gradient = jax.lax.stop_gradient((value, gradient))
+    value, gradient = jax.lax.stop_gradient((keep(value), keep(gradient)))
     return value + jnp.sum(gradient * (x - fixed), axis=-1)

@@ -1,6 +1,5 @@
 """The optimiser shared by every network group, and the update that survives a bad gradient (peg.md 1.6)."""
 
-import dataclasses
 from typing import NamedTuple
 
 import chex
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.flatten_util import ravel_pytree
 
 from peg_jax.core.types import Array, Metrics, Params
 
@@ -74,11 +74,14 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
 
 def init_learner(params: Params, config: OptimizerConfig) -> Learner:
     """A learner that has made no update."""
-    return Learner(params, make_optimizer(config).init(params), jnp.zeros((), jnp.int32))
+    return Learner(params, make_optimizer(config).init(ravel_pytree(params)[0]), jnp.zeros((), jnp.int32))
 
 
 def apply_gradients(learner: Learner, grads: Params, config: OptimizerConfig) -> tuple[Learner, Metrics]:
     """One optimiser step, skipped and counted when any gradient is not finite.
+
+    The optimiser works on one vector of all parameters: a network of many small arrays would otherwise cost the
+    compiler several kernels for each of them.
 
     Args:
         learner: parameters and moments.
@@ -89,9 +92,11 @@ def apply_gradients(learner: Learner, grads: Params, config: OptimizerConfig) ->
         `(learner, {"grad_norm"})`; the norm is the one before clipping.
     """
     chex.assert_trees_all_equal_structs(grads, learner.params)
-    norm = optax.global_norm(grads)
-    updates, opt_state = make_optimizer(config).update(grads, learner.opt_state, learner.params)
-    updated = Learner(optax.apply_updates(learner.params, updates), opt_state, learner.skipped)
-    kept = dataclasses.replace(learner, skipped=learner.skipped + 1)
+    flat_grads, _ = ravel_pytree(grads)
+    flat_params, unravel = ravel_pytree(learner.params)
+    norm = optax.global_norm(flat_grads)
     finite = jnp.isfinite(norm)
-    return jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, kept), {"grad_norm": norm}
+    updates, opt_state = make_optimizer(config).update(flat_grads, learner.opt_state, flat_params)
+    params = unravel(jnp.where(finite, flat_params + updates, flat_params))
+    opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, learner.opt_state)
+    return Learner(params, opt_state, learner.skipped + ~finite), {"grad_norm": norm}

@@ -77,18 +77,15 @@ def update(config: AgentConfig, spec: Spec, state: AgentState, batch: Episode, k
         `(state, metrics)`, metrics by the original's names.
     """
     nets = make_networks(config, spec)
-    model, inference, model_metrics = world_model.update(
-        state.world_model, nets, batch, rng.named(key, "world_model"), config.world_model
-    )
-    starts = choose_starts(config, nets, model.params, inference, batch, rng.named(key, "starts"))
-    achiever, dist, achiever_metrics = _update_achiever(
-        config, spec, nets, state, model.params, starts, rng.named(key, "achiever")
-    )
+    model_key, starts_key, achiever_key, explorer_key = rng.split(key, "world_model", "starts", "achiever", "explorer")
+    model, inference, model_metrics = world_model.update(state.world_model, nets, batch, model_key, config.world_model)
+    starts = choose_starts(config, nets, model.params, inference, batch, starts_key)
+    achiever, dist, achiever_metrics = update_achiever(config, spec, nets, state, model.params, starts, achiever_key)
     ensemble, ensemble_metrics = disagreement.update(
         state.disagreement, nets.member, inference.latents, batch.action, config.disagreement
     )
-    explorer, explorer_metrics = _update_explorer(
-        config, spec, nets, state.explorer, ensemble.params, model.params, starts, rng.named(key, "explorer")
+    explorer, explorer_metrics = update_explorer(
+        config, spec, nets, state.explorer, ensemble.params, model.params, starts, explorer_key
     )
     updated = AgentState(model, dist, achiever, explorer, ensemble)
     metrics = model_metrics | achiever_metrics | ensemble_metrics | explorer_metrics
@@ -111,12 +108,28 @@ def choose_starts(
         goals = world_model.encode(nets, params, batch.goal.reshape(length * size, -1))
     else:
         goals = jax.random.permutation(rng.named(key, "goals"), flat.embeds)
+    hindsight_key, swap_key = jax.random.split(rng.named(key, "hindsight"))
+    later = hindsight_goals(inference.embeds, hindsight_key)
+    swap = jax.random.bernoulli(swap_key, config.imagination.hindsight, (length * size, 1))
+    goals = jnp.where(swap, later, goals)
     latent = flat.latents
     count = config.imagination.starts
     if count and count < length * size:
         chosen = jax.random.choice(rng.named(key, "subset"), length * size, (count,), replace=False)
         latent, goals, sequence = jax.tree.map(lambda x: x[chosen], (latent, goals, sequence))
     return Starts(*jax.lax.stop_gradient((latent, goals)), sequence)
+
+
+def hindsight_goals(embeds: Array, key: Key) -> Array:
+    """For each place of a batch, the embedding of a place drawn uniformly from the rest of its sequence.
+
+    `[T, B, E] -> [T * B, E]`, time-major; the last record gets itself.
+    """
+    length, size = embeds.shape[:2]
+    now = jnp.arange(length)[:, None]
+    later = now + 1 + jax.random.uniform(key, (length, size)) * (length - 1 - now)
+    chosen = embeds[jnp.minimum(later.astype(jnp.int32), length - 1), jnp.arange(size)]
+    return chosen.reshape(length * size, -1)
 
 
 def make_dynamics(nets: Networks, params: Params) -> DynamicsFn:
@@ -149,9 +162,10 @@ def explorer_reward(config: AgentConfig, nets: Networks, members: Params) -> Rew
     return reward
 
 
-def _update_achiever(
+def update_achiever(
     config: AgentConfig, spec: Spec, nets: Networks, state: AgentState, model: Params, starts: Starts, key: Key
 ) -> tuple[ActorCriticState, Learner, Metrics]:
+    """One step of the achiever and the distance network on the same imagined rollouts."""
     horizon = config.imagination.horizon
     reward = achiever_reward(config, nets, state, model, starts.goal_embed)
 
@@ -177,7 +191,7 @@ def _update_achiever(
     return achiever, dist, metrics | distance_metrics
 
 
-def _update_explorer(
+def update_explorer(
     config: AgentConfig,
     spec: Spec,
     nets: Networks,
@@ -187,6 +201,7 @@ def _update_explorer(
     starts: Starts,
     key: Key,
 ) -> tuple[ActorCriticState, Metrics]:
+    """One step of the explorer on its own imagined rollouts."""
     reward = explorer_reward(config, nets, members)
 
     def dream_fn(policy: PolicyFn, value: ValueFn, key: Key) -> Dream:

@@ -26,6 +26,8 @@ class WorldModelConfig:
     units: int = static(400)  # width of encoder, decoder and embed head; also the size of an embedding
     encoder_layers: int = static(3)  # ELU layers of the encoder
     decoder_layers: int = static(3)  # ELU layers of the decoder and of the embed head
+    octaves: int = static(0)  # sine and cosine pairs per input of the encoder, each of half the period before
+    period: float = 32.0  # longest of these periods, in units of the observation
     min_std: float = 0.1  # floor of the latents' standard deviation
     decoder_std: float = 1.0  # standard deviation of the decoder's Gaussian, in units of the observation
     kl_free: float = 1.0  # free nats, on the KL averaged over the batch
@@ -84,6 +86,7 @@ class ImaginationConfig:
     horizon: int = static(15)  # imagined steps
     starts: int = static(0)  # start states per update, drawn from the batch; 0 means all of them
     discount: float = 0.99  # gamma of both actor-critics (trap T5: the explorer's too)
+    hindsight: float = 0.0  # share of the goals taken from later in the start state's own sequence
     goals: Literal["batch", "record"] = static("batch")  # other states of the batch, or the goal stored in the record
     reward_shape: Literal["sum", "sum_diff"] = static("sum")  # minus distance, or its decrease per step (trap T2 fixed)
 
@@ -249,6 +252,7 @@ def _validate_sizes(config: PEGConfig) -> None:
         require(value >= 2, option, value, "it must be at least 2")
     at_least_zero = {
         "agent.world-model.classes": agent.world_model.classes,
+        "agent.world-model.octaves": agent.world_model.octaves,
         "planner.final-steps": planner.final_steps,
         "loop.pretrain": loop.pretrain,
         "loop.goal-update-every": loop.goal_update_every,
@@ -277,6 +281,7 @@ def _validate_numbers(config: PEGConfig) -> None:
         "agent.explorer.lambda-": agent.explorer.lambda_,
         "agent.explorer.slow-fraction": agent.explorer.slow_fraction,
         "agent.explorer.reinforce-share": agent.explorer.reinforce_share,
+        "agent.imagination.hindsight": agent.imagination.hindsight,
         "agent.world-model.kl-balance": agent.world_model.kl_balance,
         "planner.discount": planner.discount,
         "planner.env-goal-chance": planner.env_goal_chance,
@@ -286,6 +291,7 @@ def _validate_numbers(config: PEGConfig) -> None:
         require(0.0 <= value <= 1.0, option, value, "it must lie between 0 and 1")
     positive = {
         "agent.world-model.decoder-std": agent.world_model.decoder_std,
+        "agent.world-model.period": agent.world_model.period,
         "agent.world-model.min-std": agent.world_model.min_std,
         "agent.achiever.min-std": agent.achiever.min_std,
         "agent.explorer.min-std": agent.explorer.min_std,

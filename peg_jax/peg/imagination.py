@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from peg_jax.core.distributions import ActionDistribution
+from peg_jax.core.remat import lean
 from peg_jax.core.types import Array, Key
 from peg_jax.peg.rssm import Latent
 
@@ -65,7 +66,7 @@ def imagine(
         return (following, action), (latent.feature, *scores, distribution.entropy(), log_prob)
 
     no_action = jnp.zeros((*start.deter.shape[:-1], action_size))
-    (final, last_action), outputs = jax.lax.scan(step, (start, no_action), jax.random.split(key, horizon))
+    (final, last_action), outputs = jax.lax.scan(lean(step), (start, no_action), jax.random.split(key, horizon))
     feature, rewards, values, entropy, log_prob = outputs
     feature = jnp.concatenate([feature, final.feature[None]])
     return Dream(feature, rewards, values, entropy, log_prob, last_action)

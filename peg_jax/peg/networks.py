@@ -54,7 +54,7 @@ def make_networks(config: AgentConfig, spec: Spec) -> Networks:
 
     ensemble = config.disagreement
     return Networks(
-        encoder=mlp(spec.obs_size, model.encoder_layers, model.units),
+        encoder=mlp(spec.obs_size * (1 + 2 * model.octaves), model.encoder_layers, model.units),
         rssm=RSSM(model, embed, spec.action_size, dtype),
         decoder=mlp(feature, model.decoder_layers, model.units, spec.obs_size),
         embed_head=mlp(feature, model.decoder_layers, model.units, embed),

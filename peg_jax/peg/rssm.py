@@ -7,6 +7,7 @@ from flax import struct
 
 from peg_jax.core import distributions
 from peg_jax.core.nets import elu
+from peg_jax.core.remat import keep, lean
 from peg_jax.core.types import Array, Key, Params
 from peg_jax.peg.config import WorldModelConfig
 
@@ -114,7 +115,7 @@ def sample_stoch(stats: Stats, key: Key) -> Array:
     if "logits" in stats:
         sample = distributions.straight_through_one_hot(stats["logits"], key)
         return sample.reshape(*sample.shape[:-2], -1)
-    return stats["mean"] + stats["std"] * jax.random.normal(key, stats["mean"].shape)
+    return stats["mean"] + stats["std"] * keep(jax.random.normal(key, stats["mean"].shape))
 
 
 def kl_divergence(p: Stats, q: Stats) -> Array:
@@ -204,7 +205,7 @@ def observe(rssm: RSSM, params: Params, embeds: Array, actions: Array, key: Key)
 
     start = zero_latent(rssm.config, (batch,))
     keys = jax.random.split(key, length)
-    _, (latents, posterior) = jax.lax.scan(step, start, (actions, embeds, is_first, keys))
+    _, (latents, posterior) = jax.lax.scan(lean(step), start, (actions, embeds, is_first, keys))
     # The prior's statistics depend on the deterministic state alone, so one batched product serves all times.
     prior = rssm.apply(params, latents.deter, method=RSSM.prior)
     return latents, posterior, prior

@@ -36,7 +36,21 @@ def init(nets: Networks, key: Key) -> Params:
 
 def encode(nets: Networks, params: Params, obs: Array) -> Array:
     """Embedding `[..., E]` of observations or goals `[..., D]`."""
-    return nets.encoder.apply(params["encoder"], obs)
+    config = nets.rssm.config
+    return nets.encoder.apply(params["encoder"], fourier_features(obs, config.octaves, config.period))
+
+
+def fourier_features(obs: Array, octaves: int, period: Array | float) -> Array:
+    """Observations with sines and cosines of `octaves` periods each, `[..., D] -> [..., D (1 + 2 octaves)]`.
+
+    Multi-layer perceptrons of raw coordinates learn fine structure last (Tancik et al., NeurIPS 2020); 0 octaves, the
+    published encoder, leaves the observation alone.
+    """
+    if octaves == 0:
+        return obs
+    angles = obs[..., None] * (2.0 * jnp.pi / period) * 2.0 ** jnp.arange(octaves)
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    return jnp.concatenate([obs, waves.reshape(*obs.shape[:-1], -1)], axis=-1)
 
 
 def decode(nets: Networks, params: Params, feature: Array) -> Array:

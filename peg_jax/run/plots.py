@@ -189,7 +189,7 @@ def _colour_bar(figure: Figure, axes: Axes, marks: ScalarMappable, label: str) -
     bar = figure.colorbar(marks, ax=axes, shrink=0.85)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    bar.outline.set_visible(False)  # type: ignore[operator]  # the stubs take it for a method
+    bar.outline.set_visible(False)
     return bar
 
 

@@ -1,0 +1,156 @@
+"""Latent dynamics (conformance tests 4, 6, 20, 23; trap T1)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from peg_jax.core.types import Array
+from peg_jax.peg import rssm
+from peg_jax.peg.config import WorldModelConfig
+from peg_jax.peg.rssm import RSSM, Latent
+
+GAUSSIAN = WorldModelConfig(deter=5, stoch=3, hidden=6, units=4)
+CATEGORICAL = WorldModelConfig(deter=5, stoch=3, classes=4, hidden=6, units=4)
+PUBLISHED = WorldModelConfig(kl_free=1.0, kl_balance=0.8)
+
+
+def stats(mean: list[float], std: list[float]) -> rssm.Stats:
+    return {"mean": jnp.array(mean)[None, None], "std": jnp.array(std)[None, None]}
+
+
+POST, PRIOR = stats([0.0, 1.0], [1.0, 0.5]), stats([0.5, -1.0], [1.1, 1.0])
+
+
+def kl_gradients(post: rssm.Stats, prior: rssm.Stats) -> tuple[Array, Array, Array]:
+    def loss(post_mean: Array, prior_mean: Array) -> Array:
+        return rssm.kl_loss(post | {"mean": post_mean}, prior | {"mean": prior_mean}, PUBLISHED)[0]
+
+    value, (to_post, to_prior) = jax.value_and_grad(loss, argnums=(0, 1))(post["mean"], prior["mean"])
+    return value, to_post[0, 0], to_prior[0, 0]
+
+
+def test_kl_loss_and_its_balanced_gradients() -> None:
+    value, to_post, to_prior = kl_gradients(POST, PRIOR)
+    assert float(value) == pytest.approx(2.42998629, rel=1e-6)
+    np.testing.assert_allclose(to_post, [-0.08264463, 0.4], rtol=1e-5)
+    np.testing.assert_allclose(to_prior, [0.33057851, -1.6], rtol=1e-5)
+
+
+def test_below_the_free_nats_the_loss_is_one_and_nothing_moves() -> None:
+    first_dim = [{k: v[..., :1] for k, v in s.items()} for s in (POST, PRIOR)]
+    assert float(rssm.kl_loss(*first_dim, PUBLISHED)[1]) == pytest.approx(0.11183911, rel=1e-6)
+    value, to_post, to_prior = kl_gradients(*first_dim)
+    assert float(value) == 1.0
+    assert not to_post.any()
+    assert not to_prior.any()
+
+
+@pytest.mark.parametrize(("average", "expected"), [(True, 1.2), (False, 1.6)])
+def test_free_nats_apply_to_the_average_or_to_each_element(average: bool, expected: float) -> None:
+    mean = jnp.sqrt(2.0 * jnp.array([0.2, 2.2]))[
+        None, :, None
+    ]  # KL between unit Gaussians is half the squared distance
+    post, prior = {"mean": mean, "std": jnp.ones_like(mean)}, {"mean": 0 * mean, "std": jnp.ones_like(mean)}
+    loss, mean_kl = rssm.kl_loss(post, prior, WorldModelConfig(kl_free_average=average))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert float(mean_kl) == pytest.approx(1.2, rel=1e-5)
+
+
+def test_gru_gates() -> None:
+    updated = rssm.gated_update(jnp.array([0.26702293, -1.33511467, 1.06809174]), jnp.array([0.5]))
+    assert float(updated[0]) == pytest.approx(-0.08878258, rel=1e-5)
+
+
+def test_gru_step_normalises_the_whole_pre_activation_with_epsilon_1e_3() -> None:
+    """Zero kernels leave the linear layer's bias as the pre-activation, so the worked example runs through the module."""
+    module = RSSM(WorldModelConfig(deter=1, stoch=1, hidden=1, units=1), embed_size=1, action_size=1)
+    params = module.init(jax.random.key(0), method=RSSM.initialise)["params"]
+    gru = {"kernel": jnp.zeros_like(params["gru"]["kernel"]), "bias": jnp.array([0.2, -1.0, 0.8])}
+    latent = Latent(stoch=jnp.ones(1), deter=jnp.array([0.5]))
+    following = module.apply({"params": params | {"gru": gru}}, latent, jnp.ones(1), method=RSSM.advance)
+    assert float(following[0]) == pytest.approx(-0.08878258, rel=1e-5)
+
+
+@pytest.fixture(scope="module", params=[GAUSSIAN, CATEGORICAL], ids=["gaussian", "categorical"])
+def model(request: pytest.FixtureRequest) -> tuple[RSSM, dict]:
+    module = RSSM(request.param, embed_size=4, action_size=2)
+    return module, jax.jit(lambda key: module.init(key, method=RSSM.initialise))(jax.random.key(0))
+
+
+def random_latent(config: WorldModelConfig, key: Array, batch: int) -> Latent:
+    zero = rssm.zero_latent(config, (batch,))
+    return jax.tree.map(lambda x: 3.0 * jax.random.normal(key, x.shape), zero)
+
+
+def test_a_first_record_forgets_any_previous_state_and_action(model: tuple[RSSM, dict]) -> None:
+    """Per element: with a batch of 4 and one first record, that one alone equals a fresh start (trap T1)."""
+    module, params = model
+    step = jax.jit(lambda *args: rssm.observe_step(module, params, *args, jax.random.key(2)))
+    embed = jax.random.normal(jax.random.key(1), (4, 4))
+    is_first = jnp.array([False, True, False, False])
+    fresh, fresh_stats = step(rssm.zero_latent(module.config, (4,)), jnp.zeros((4, 2)), embed, is_first)
+    for seed in (3, 4):
+        carried = random_latent(module.config, jax.random.key(seed), 4)
+        latent, latent_stats = step(carried, jax.random.normal(jax.random.key(seed), (4, 2)), embed, is_first)
+        for ours, theirs in zip(
+            jax.tree.leaves((latent, latent_stats)), jax.tree.leaves((fresh, fresh_stats)), strict=True
+        ):
+            np.testing.assert_array_equal(ours[1], theirs[1])
+        assert bool((latent.deter[0] != fresh.deter[0]).any())  # the others do remember
+
+
+def test_a_sequence_starts_as_a_first_record_and_then_carries_its_state(model: tuple[RSSM, dict]) -> None:
+    module, params = model
+    embeds = jax.random.normal(jax.random.key(1), (3, 2, 4))
+    actions = jax.random.normal(jax.random.key(2), (3, 2, 2))
+    observe = jax.jit(lambda a: rssm.observe(module, params, embeds, a, jax.random.key(3)))
+    latents, posterior, prior = observe(actions)
+    changed_first, _, _ = observe(actions.at[0].set(9.0))
+    changed_second, _, _ = observe(actions.at[1].set(9.0))
+    np.testing.assert_array_equal(latents.feature, changed_first.feature)  # the action before the cut is not read
+    np.testing.assert_array_equal(latents.feature[0], changed_second.feature[0])
+    assert bool((latents.deter[1] != changed_second.deter[1]).all(axis=-1).all())
+    assert jax.tree.map(jnp.shape, posterior) == jax.tree.map(jnp.shape, prior)
+
+
+def test_the_prior_does_not_see_the_observation_of_its_own_time(model: tuple[RSSM, dict]) -> None:
+    module, params = model
+    actions = jax.random.normal(jax.random.key(2), (3, 2, 2))
+    embeds = jax.random.normal(jax.random.key(1), (3, 2, 4))
+    observe = jax.jit(lambda e: rssm.observe(module, params, e, actions, jax.random.key(3)))
+    (_, post, prior), (_, post_other, prior_other) = observe(embeds), observe(embeds.at[1].set(5.0))
+    for a, b in zip(jax.tree.leaves(prior), jax.tree.leaves(prior_other), strict=True):
+        np.testing.assert_array_equal(a[:2], b[:2])
+        assert bool((a[2] != b[2]).any())
+    assert bool(jnp.any(jax.tree.leaves(post)[0][1] != jax.tree.leaves(post_other)[0][1]))
+
+
+def test_categorical_latents_train_in_batches_with_finite_gradients() -> None:
+    module = RSSM(CATEGORICAL, embed_size=4, action_size=2)
+    params = jax.jit(lambda key: module.init(key, method=RSSM.initialise))(jax.random.key(0))
+    embeds = jax.random.normal(jax.random.key(1), (3, 5, 4))
+    actions = jax.random.normal(jax.random.key(2), (3, 5, 2))
+
+    def loss(params: dict) -> tuple[Array, Latent]:
+        latents, posterior, prior = rssm.observe(module, params, embeds, actions, jax.random.key(3))
+        kl, _ = rssm.kl_loss(posterior, prior, WorldModelConfig(kl_free=0.0))
+        return kl + jnp.square(latents.feature).sum(-1).mean() + rssm.entropy(posterior).mean(), latents
+
+    (value, latents), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    assert jnp.isfinite(value)
+    assert latents.stoch.shape == (3, 5, 12)
+    np.testing.assert_allclose(latents.stoch.reshape(3, 5, 3, 4).sum(-1), 1.0, atol=1e-5)
+    for leaf in jax.tree.leaves(gradient):
+        assert bool(jnp.isfinite(leaf).all())
+        assert bool(leaf.any())
+
+
+def test_features_hold_the_stochastic_part_first() -> None:
+    latent = Latent(stoch=jnp.ones(2), deter=jnp.zeros(3))
+    np.testing.assert_array_equal(latent.feature, [1.0, 1.0, 0.0, 0.0, 0.0])
+
+
+def test_gaussian_entropy() -> None:
+    value = rssm.entropy({"mean": jnp.zeros(2), "std": jnp.array([1.0, 2.0])})
+    assert float(value) == pytest.approx(2 * 1.4189385 + np.log(2.0), rel=1e-6)

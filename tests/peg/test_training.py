@@ -1,0 +1,222 @@
+"""The loop: cadence, counters, seeds, compilation (conformance test 19)."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from peg_jax.core.types import Key
+from peg_jax.peg import rollout, training
+from peg_jax.peg.config import LoopConfig, PEGConfig
+from peg_jax.peg.training import CycleLog, TrainState
+from tests.peg import tiny
+
+TASK, CONFIG = tiny.make_dot(), tiny.config()  # 6 steps in 2 bursts, 2 environments, 4 episodes before
+CYCLES = 6
+traces = []
+
+
+def _epoch(config: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:
+    traces.append(config)
+    return training.epoch(TASK, config, "peg", state, 1)
+
+
+epoch = jax.jit(_epoch)
+init = jax.jit(lambda key: training.init(TASK, CONFIG, key))
+
+
+def plain(tree: Any) -> list[np.ndarray]:
+    """Leaves as NumPy arrays, keys as their data."""
+
+    def data(x: jax.Array) -> np.ndarray:
+        return np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+
+    return [data(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def equal(a: Any, b: Any) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(plain(a), plain(b), strict=True))
+
+
+def run(key: Key, cycles: int, config: PEGConfig = CONFIG) -> list[tuple[TrainState, CycleLog | None]]:
+    """States before and after each cycle, one epoch of one cycle after the other."""
+    history: list[tuple[TrainState, CycleLog | None]] = [(init(key), None)]
+    for _ in range(cycles):
+        history.append(epoch(config, history[-1][0]))
+    return history
+
+
+@pytest.fixture(scope="module")
+def history() -> list[tuple[TrainState, CycleLog | None]]:
+    return run(jax.random.key(0), CYCLES)
+
+
+def test_counters(history: list) -> None:
+    counts = [
+        [int(x) for x in (s.progress.cycles, s.progress.episodes, s.progress.env_steps, s.progress.updates)]
+        for s, _ in history[:4]
+    ]
+    assert counts == [[0, 4, 24, 0], [1, 6, 36, 4], [2, 8, 48, 6], [3, 10, 60, 8]]
+
+
+def test_updates_counted_are_updates_made(history: list) -> None:
+    for state, _ in history:
+        learner = state.seed.agent.world_model
+        assert int(optax.tree.get(learner.opt_state, "step")) == int(state.progress.updates)
+        assert int(state.seed.agent.explorer.updates) == int(state.progress.updates)
+
+
+def test_all_metrics_are_finite_and_nothing_was_skipped(history: list) -> None:
+    for _, log in history[1:]:
+        assert {name: float(v[0]) for name, v in log.metrics.items() if not np.isfinite(v[0])} == {}
+        assert float(log.metrics["skipped_updates"][0]) == 0.0
+
+
+def test_plans_are_made_at_the_first_episode_and_every_goal_update_every_after(history: list) -> None:
+    """Episodes 5, 7, 9, ... begin the cycles; the clock of period 4 fires at 5, 9 and 13."""
+    distributions = [state.seed.goals.distribution for state, _ in history]
+    changed = [not equal(a, b) for a, b in zip(distributions, distributions[1:], strict=False)]
+    assert changed == [True, False, True, False, True, False]
+
+
+def test_each_episode_gets_a_goal_of_its_own(history: list) -> None:
+    goals = np.concatenate([log.goals[0] for _, log in history[1:]])
+    assert goals.shape == (2 * CYCLES, 2)
+    assert len(np.unique(goals, axis=0)) == 2 * CYCLES
+
+
+def test_the_replay_holds_the_commanded_goals_and_overwrites_the_oldest(history: list) -> None:
+    """Capacity 60 steps is 5 episodes of each environment: the two prefilled ones, then the cycles' own."""
+    state, _ = history[-1]
+    stored = np.asarray(state.seed.replay.experience.goal)  # [env, slot, record, D]
+    assert stored.shape == (2, 5, 7, 2)
+    np.testing.assert_array_equal(stored, np.broadcast_to(stored[:, :, :1], stored.shape))
+    for cycle in range(CYCLES):
+        slot = (2 + cycle) % 5
+        if 2 + cycle + 5 < 2 + CYCLES:  # overwritten since
+            continue
+        np.testing.assert_array_equal(stored[:, slot, 0], history[1 + cycle][1].goals[0])
+
+
+def test_a_seed_fixes_every_bit_and_another_seed_changes_the_run(history: list) -> None:
+    again, other = run(jax.random.key(0), 2), run(jax.random.key(1), 2)
+    assert equal(again[-1], history[2])
+    assert not np.array_equal(other[1][1].goals, history[1][1].goals)
+    assert not equal(other[-1][0].seed.agent, history[2][0].seed.agent)
+
+
+def test_a_state_copied_to_the_host_and_back_continues_bit_for_bit(history: list) -> None:
+    """What is not in the state does not exist after a restart, so this is all that a resume needs."""
+    halfway = history[2][0]
+
+    def copy(x: jax.Array) -> jax.Array:
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(x))))
+        return jnp.asarray(np.array(x))
+
+    assert equal(epoch(CONFIG, jax.tree.map(copy, halfway)), history[3])
+
+
+def test_seeds_in_one_program_and_cycles_in_one_scan_equal_loops(history: list) -> None:
+    """`vmap` over two seeds of a scan over two cycles, against each seed alone, one cycle at a time."""
+    keys = jax.random.split(jax.random.key(0), 2)
+    axes = TrainState(seed=0, progress=None)  # type: ignore[arg-type]
+    states = [init(key) for key in keys]
+    stacked = TrainState(jax.tree.map(lambda *x: jnp.stack(x), *(s.seed for s in states)), states[0].progress)
+    together = jax.jit(
+        jax.vmap(lambda s: training.epoch(TASK, CONFIG, "peg", s, 2), in_axes=(axes,), out_axes=(axes, 0))
+    )
+    final, log = together(stacked)
+    for index, key in enumerate(keys):
+        alone = run(key, 2)
+        for cycle in (1, 2):
+            np.testing.assert_allclose(log.goals[index, cycle - 1], alone[cycle][1].goals[0], rtol=1e-3, atol=1e-4)
+        ours = plain(jax.tree.map(lambda x: x[index], final.seed))  # noqa: B023
+        for a, b in zip(ours, plain(alone[2][0].seed), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+        assert equal(final.progress, alone[2][0].progress)
+    assert not np.allclose(log.goals[0], log.goals[1])
+
+
+def test_numbers_do_not_recompile_the_epoch_and_sizes_do(history: list) -> None:
+    before = len(traces)
+    start = history[0][0]
+    for option, value in [
+        ("agent.world_model.optimizer.learning_rate", 1e-2),
+        ("planner.std_scale", 0.1),
+        ("loop.subgoal_threshold", 1e9),
+    ]:
+        assert not equal(epoch(tiny.replace(CONFIG, option, value), start), history[1]), option
+    assert len(traces) == before
+    epoch.trace(tiny.replace(CONFIG, "planner.iterations", 1), start)
+    assert len(traces) == before + 1
+
+
+def test_env_goal_chance_1_commands_only_the_environments_goals(history: list) -> None:
+    _, log = epoch(tiny.replace(CONFIG, "planner.env_goal_chance", 1.0), history[0][0])
+    np.testing.assert_array_equal(log.goals[..., 0], 1.0)
+
+
+def test_a_threshold_above_all_distances_ends_the_go_phase_after_one_step(history: list) -> None:
+    _, log = epoch(tiny.replace(CONFIG, "loop.subgoal_threshold", 1e9), history[0][0])
+    assert float(log.metrics["train_log_subgoal_time"][0]) == 1.0
+    assert float(log.metrics["max_train_log_subgoal_success"][0]) == 1.0
+
+
+def test_prefill_is_whole_random_episodes_and_counted_once_per_environment() -> None:
+    config = tiny.replace(CONFIG, "loop.prefill", 5)  # rounded up to three of each environment
+    state = jax.jit(lambda key: training.init(TASK, config, key))(jax.random.key(0))
+    assert int(state.progress.episodes) == 6
+    assert int(state.progress.env_steps) == 36
+    assert int(training.build_replay(TASK, config).num_episodes(state.seed.replay)) == 6
+    np.testing.assert_array_equal(state.seed.replay.experience.goal[:, :3, :, 0], 1.0)
+
+
+# --- the published cadence ---
+
+LOOPS = {  # task -> steps of an episode, prefill episodes, steps of the run, updates
+    "point": (50, 50, 1_000_000, 399_101),
+    "walker": (150, 33, 1_000_000, 398_121),
+    "ant": (500, 5, 1_000_000, 399_101),
+    "stack": (150, 25, 1_100_000, 438_601),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_updates_of_a_full_run(name: str) -> None:
+    """The counters of two cycles under the default cadence, extended to the whole run.
+
+    Only the counters are asked of the compiler, so that the learning itself is never compiled.
+    """
+    steps, prefill, total, expected = LOOPS[name]
+    task = tiny.make_dot(steps)
+    loop = dataclasses.replace(LoopConfig(), prefill=prefill)
+    assert (loop.pretrain, loop.train_every, loop.updates_per_burst, loop.num_envs) == (101, 5, 2, 1)
+    config = dataclasses.replace(CONFIG, loop=loop)
+    shapes = jax.eval_shape(lambda key: training.init(task, config, key).seed, jax.random.key(0))
+    seed = jax.tree.map(
+        lambda x: jax.random.key(0) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else jnp.zeros(x.shape, x.dtype),
+        shapes,
+    )
+    start = init(jax.random.key(0)).progress
+    start = dataclasses.replace(
+        start, episodes=jnp.int32(prefill), env_steps=jnp.int32(prefill * steps), updates=jnp.int32(0)
+    )
+    cycle = jax.jit(lambda state: training.cycle(task, config, "random_goals", state)[0].progress)
+    first = cycle(TrainState(seed, start))
+    second = cycle(TrainState(seed, first))
+    per_cycle = int(second.updates - first.updates)
+    assert per_cycle == 2 * (steps // 5)  # 500 steps: 100 bursts, 200 updates
+    assert int(first.updates) == 101 + per_cycle
+    cycles = (total - prefill * steps) / steps
+    assert 101 + round(cycles * per_cycle) == expected
+
+
+def test_the_go_limit_rounds_as_published() -> None:
+    limits = [round(fraction * steps) for steps, fraction in ((50, 0.5), (150, 0.5), (500, 0.3))]
+    assert limits == [25, 75, 150]
+    assert rollout.task_spec(TASK) == tiny.spec()
