@@ -1,20 +1,21 @@
 """Three questions, apart from each other: can the achiever learn, does the explorer look where data is missing, does
 the planner rank goals as real exploration does? `python -m experiments.diagnose achiever --preset=fast`."""
 
+import dataclasses
+import sys
 import time
-from functools import partial
 
 import jax
-import jax.numpy as jnp
-import sys, dataclasses, json
+
 import envs
 from experiments.cli import parse_run
 from experiments.program import enable_compilation_cache
 from peg_jax.core import rng
 from peg_jax.core.environment import make_task
-from peg_jax.core.optim import Learner
-from peg_jax.peg import agent as agent_module, disagreement, evaluation, rollout, training, world_model
+from peg_jax.peg import agent as agent_module
+from peg_jax.peg import evaluation, rollout, training, world_model
 from peg_jax.peg.networks import make_networks
+
 
 def achiever(config, updates=4000, every=500, episodes=4000, log=print):
     env, params = envs.make(config.env)
@@ -49,18 +50,41 @@ def achiever(config, updates=4000, every=500, episodes=4000, log=print):
     t0 = None
     for i in range(updates // every):
         agent, m = jax.block_until_ready(chunk(algorithm, agent, state.seed.replay, jax.random.fold_in(key, i)))
-        if t0 is None: t0 = time.time(); per = 0
-        else: per = (time.time() - t0) / (i * every)
+        if t0 is None:
+            t0 = time.time()
+            per = 0
+        else:
+            per = (time.time() - t0) / (i * every)
         e = ev(algorithm, agent, jax.random.fold_in(key, 10_000 + i))
         s = e.success["success_cell"]
         m = {k: round(float(v), 3) for k, v in m.items()}
-        log(f"{(i+1)*every:6d} {per*1e3:.0f}ms cell {float(s.mean()):.2f} pt {float(e.success['success'].mean()):.2f} |", " ".join(f"{float(x):.1f}" for x in s), "|",
-            {k: m[k] for k in ("observation_loss", "model_kl", "embed_error", "dyn_dist_loss", "reward_mean", "actor_ent", "critic", "critic_loss","actor_grad_norm")}, flush=True)
+        log(
+            f"{(i + 1) * every:6d} {per * 1e3:.0f}ms cell {float(s.mean()):.2f} pt {float(e.success['success'].mean()):.2f} |",
+            " ".join(f"{float(x):.1f}" for x in s),
+            "|",
+            {
+                k: m[k]
+                for k in (
+                    "observation_loss",
+                    "model_kl",
+                    "embed_error",
+                    "dyn_dist_loss",
+                    "reward_mean",
+                    "actor_ent",
+                    "critic",
+                    "critic_loss",
+                    "actor_grad_norm",
+                )
+            },
+            flush=True,
+        )
     return agent
+
 
 if __name__ == "__main__":
     enable_compilation_cache()
     args = sys.argv[1:]
-    n = int(args.pop(0)); ev = int(args.pop(0))
+    n = int(args.pop(0))
+    ev = int(args.pop(0))
     config, _ = parse_run(args)
     achiever(config, n, ev)

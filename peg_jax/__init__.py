@@ -1,1 +1,1 @@
-"""PEG and episodic curiosity in JAX."""
+"""Agents that choose their own goals: PEG and its baselines as pure JAX functions."""

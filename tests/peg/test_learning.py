@@ -109,7 +109,6 @@ def test_distance_orders_near_before_far_and_shuffled_times_do_not() -> None:
     angles = jax.random.uniform(angle, (64,), maxval=2 * jnp.pi)
     direction = jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=-1)
     walk = jax.random.normal(start, (64, 2)) + 0.2 * jnp.arange(HORIZON + 1.0)[:, None, None] * direction
-    shuffled = jax.random.permutation(shuffle, walk, axis=0, independent=False)
     shuffled = jax.vmap(lambda k, x: jax.random.permutation(k, x), in_axes=(0, 1), out_axes=1)(
         jax.random.split(shuffle, 64), walk
     )

@@ -71,8 +71,8 @@ def test_mppi_deviation_collapses_without_a_floor_and_stops_at_one() -> None:
 # --- 15: end to end ---
 
 REPETITIONS = 200
-# The bands are mean +- deviation over 200 repetitions of a reference; ours are 200 more. The difference of the two means
-# has a standard error of deviation * sqrt(2 / 200). We allow four, and half a unit of the last digit printed.
+# The bands are mean +- deviation over 200 repetitions of a reference; ours are 200 more. The difference of the two
+# means has a standard error of deviation * sqrt(2 / 200). We allow four, and half a unit of the last digit printed.
 STANDARD_ERRORS = 4 * (2 / REPETITIONS) ** 0.5
 
 

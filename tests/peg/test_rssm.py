@@ -63,7 +63,7 @@ def test_gru_gates() -> None:
 
 
 def test_gru_step_normalises_the_whole_pre_activation_with_epsilon_1e_3() -> None:
-    """Zero kernels leave the linear layer's bias as the pre-activation, so the worked example runs through the module."""
+    """Zero kernels leave the linear layer's bias as the pre-activation: the worked example runs through the module."""
     module = RSSM(WorldModelConfig(deter=1, stoch=1, hidden=1, units=1), embed_size=1, action_size=1)
     params = module.init(jax.random.key(0), method=RSSM.initialise)["params"]
     gru = {"kernel": jnp.zeros_like(params["gru"]["kernel"]), "bias": jnp.array([0.2, -1.0, 0.8])}
@@ -126,24 +126,13 @@ def test_the_prior_does_not_see_the_observation_of_its_own_time(model: tuple[RSS
     assert bool(jnp.any(jax.tree.leaves(post)[0][1] != jax.tree.leaves(post_other)[0][1]))
 
 
-def test_categorical_latents_train_in_batches_with_finite_gradients() -> None:
-    module = RSSM(CATEGORICAL, embed_size=4, action_size=2)
-    params = jax.jit(lambda key: module.init(key, method=RSSM.initialise))(jax.random.key(0))
-    embeds = jax.random.normal(jax.random.key(1), (3, 5, 4))
-    actions = jax.random.normal(jax.random.key(2), (3, 5, 2))
-
-    def loss(params: dict) -> tuple[Array, Latent]:
-        latents, posterior, prior = rssm.observe(module, params, embeds, actions, jax.random.key(3))
-        kl, _ = rssm.kl_loss(posterior, prior, WorldModelConfig(kl_free=0.0))
-        return kl + jnp.square(latents.feature).sum(-1).mean() + rssm.entropy(posterior).mean(), latents
-
-    (value, latents), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
-    assert jnp.isfinite(value)
-    assert latents.stoch.shape == (3, 5, 12)
-    np.testing.assert_allclose(latents.stoch.reshape(3, 5, 3, 4).sum(-1), 1.0, atol=1e-5)
-    for leaf in jax.tree.leaves(gradient):
-        assert bool(jnp.isfinite(leaf).all())
-        assert bool(leaf.any())
+def test_categorical_samples_are_one_of_each_categorical_in_batches() -> None:
+    """Losses and gradients with them are looked at in test_discrete.py."""
+    logits = jax.random.normal(jax.random.key(0), (3, 5, 3, 4))
+    sample = rssm.sample_stoch({"logits": logits}, jax.random.key(1))
+    assert sample.shape == (3, 5, 12)
+    np.testing.assert_allclose(jnp.sort(sample.reshape(logits.shape))[..., :3], 0.0, atol=1e-6)
+    np.testing.assert_allclose(jnp.sort(sample.reshape(logits.shape))[..., 3], 1.0, atol=1e-6)
 
 
 def test_features_hold_the_stochastic_part_first() -> None:

@@ -1,0 +1,156 @@
+"""Matrix-product FLOPs: what the mathematics needs, and what the compiled program does."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from peg_jax.peg.config import AgentConfig, PEGConfig
+from peg_jax.peg.networks import Spec
+from peg_jax.peg.rssm import feature_size, stoch_size
+
+
+class Layers(NamedTuple):
+    """Multiply-adds per row of a network's first layer and of the rest."""
+
+    first: int
+    rest: int
+
+    @property
+    def forward(self) -> int:
+        """One forward pass."""
+        return self.first + self.rest
+
+
+def _mlp(inputs: int, layers: int, units: int, outputs: int) -> Layers:
+    return Layers(inputs * units, (layers - 1) * units**2 + units * outputs)
+
+
+class _Sizes:
+    """Multiply-adds per row of every part of the agent."""
+
+    def __init__(self, config: AgentConfig, spec: Spec) -> None:
+        model, distance, ensemble = config.world_model, config.distance, config.disagreement
+        feature, embed, stats = feature_size(model), model.units, model.stoch * (model.classes or 2)
+        observed = spec.obs_size * (1 + 2 * model.octaves)
+        self.encoder = _mlp(observed, model.encoder_layers, model.units, 0)
+        self.decoder = _mlp(feature, model.decoder_layers, model.units, spec.obs_size)
+        self.embed_head = _mlp(feature, model.decoder_layers, model.units, embed)
+        advance = (stoch_size(model) + spec.action_size) * model.hidden + (model.hidden + model.deter) * 3 * model.deter
+        self.prior_step = advance + model.deter * model.hidden + model.hidden * stats
+        self.posterior = (model.deter + embed) * model.hidden + model.hidden * stats
+        self.distance = _mlp(embed, distance.layers, distance.units, 1)
+        self.distance_context = embed * distance.units
+        self.member = _mlp(feature + spec.action_size, ensemble.layers, ensemble.units, stoch_size(model))
+        actions = spec.action_size * (1 if spec.discrete else 2)
+        self.achiever = _mlp(feature, config.achiever.layers, config.achiever.units, actions)
+        self.achiever_critic = _mlp(feature, config.achiever.layers, config.achiever.units, 1)
+        self.achiever_context = embed * config.achiever.units
+        self.explorer = _mlp(feature, config.explorer.layers, config.explorer.units, actions)
+        self.explorer_critic = _mlp(feature, config.explorer.layers, config.explorer.units, 1)
+
+
+def _trained(layers: Layers) -> int:
+    """Forward, weight gradient, and input gradient of all layers but the first."""
+    return 2 * layers.forward + layers.rest
+
+
+def needed_update_flops(config: PEGConfig, spec: Spec) -> dict[str, float]:
+    """FLOPs of the matrix products that one full update needs, by part.
+
+    Counted with each product once: contexts (a goal's share of a first layer) once per rollout, frozen networks
+    without weight gradients, rewards of latents 0..H-1 and values of latents 1..H with their input gradients.
+    """
+    agent, batch = config.agent, config.replay.batch
+    sizes, length, horizon = _Sizes(agent, spec), config.replay.length, agent.imagination.horizon
+    rows = batch * length
+    starts = agent.imagination.starts or rows
+    negatives = int(agent.distance.negative_factor * agent.distance.positives)
+    pairs = agent.distance.positives + negatives
+
+    model = _trained(sizes.encoder) + 3 * (sizes.prior_step + sizes.posterior) + 3 * sizes.decoder.forward
+    model += _trained(sizes.embed_head)
+
+    def dreamt(actor: Layers, critic: Layers, reward: int) -> int:
+        return _trained(actor) + 2 * sizes.prior_step + 2 * reward + 2 * critic.forward + _trained(critic)
+
+    reward = sizes.embed_head.forward + sizes.distance.forward
+    achiever = horizon * dreamt(sizes.achiever, sizes.achiever_critic, reward)
+    contexts = 2 * sizes.achiever_context + 3 * sizes.achiever_context + sizes.distance_context
+    distance = 2 * sizes.embed_head.forward + _trained(sizes.distance) + 2 * sizes.distance_context
+    member = agent.disagreement.members * sizes.member.forward
+    explorer = horizon * dreamt(sizes.explorer, sizes.explorer_critic, member)
+    ensemble = batch * (length - 1) * agent.disagreement.members * _trained(sizes.member)
+    return {
+        "world_model": 2.0 * rows * model,
+        "achiever": 2.0 * (starts * (achiever + contexts) + pairs * distance),
+        "explorer": 2.0 * starts * explorer,
+        "ensemble": 2.0 * ensemble,
+    }
+
+
+def needed_plan_flops(config: PEGConfig, spec: Spec) -> float:
+    """FLOPs of the matrix products of one goal search."""
+    agent, planner = config.agent, config.planner
+    sizes = _Sizes(agent, spec)
+    member = agent.disagreement.members * sizes.member.forward
+    step = sizes.achiever.forward + sizes.prior_step + member + sizes.explorer_critic.forward
+    once = sizes.encoder.forward + sizes.achiever_context
+    rollouts = planner.candidates * planner.repeat_samples * planner.iterations
+    return 2.0 * rollouts * (planner.horizon * step + once)
+
+
+def compiled_matmul_flops(hlo: str) -> float:
+    """FLOPs of the dots in XLA's optimised program text, loops counted as often as they run.
+
+    XLA's own cost analysis counts a loop's body once. Loops without a known trip count are counted once too.
+    """
+    computations = _computations(hlo)
+    entry = next(name for name, (is_entry, _) in computations.items() if is_entry)
+    memo: dict[str, float] = {}
+
+    def total(name: str) -> float:
+        if name not in memo:
+            lines = computations[name][1]
+            shapes = {match[1]: match[2] for line in lines if (match := _RESULT.match(line))}
+            memo[name] = sum(_line_flops(line, shapes, total) for line in lines)
+        return memo[name]
+
+    return total(entry)
+
+
+_RESULT = re.compile(r"\s*(?:ROOT )?%?([\w.\-]+) = \w+\[([\d,]*)\]")
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?([\w.\-]+)")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_OPERANDS = re.compile(r" dot\(([^)]*)\)")
+
+
+def _computations(hlo: str) -> dict[str, tuple[bool, list[str]]]:
+    found: dict[str, tuple[bool, list[str]]] = {}
+    current: list[str] = []
+    for line in hlo.splitlines():
+        header = re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line)
+        if header:
+            current = []
+            found[header[2]] = (bool(header[1]), current)
+        else:
+            current.append(line)
+    return found
+
+
+def _line_flops(line: str, shapes: dict[str, str], total: Callable[[str], float]) -> float:
+    operands = _OPERANDS.search(line)
+    result = _RESULT.match(line)
+    if operands and result:
+        left = operands[1].split(",")[0].split()[-1].lstrip("%")
+        inline = re.search(r"\w+\[([\d,]*)\]", operands[1])
+        shape = _dims(shapes.get(left) or (inline[1] if inline else ""))
+        contracting = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", line)
+        contracted = _dims(contracting[1]) if contracting else []
+        return 2.0 * math.prod(_dims(result[2])) * math.prod(shape[axis] for axis in contracted)
+    trips = _TRIPS.search(line)
+    return (int(trips[1]) if trips else 1) * sum(total(name) for name in _CALLED.findall(line))
+
+
+def _dims(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]
