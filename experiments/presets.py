@@ -39,17 +39,39 @@ FAST: Changes = {
     "agent.world_model.encoder_layers": 2,
     "agent.world_model.decoder_layers": 2,
     "agent.disagreement.members": 5,
+    "agent.world_model.octaves": 6,
+    "agent.world_model.decoder_std": 0.05,
+    "agent.world_model.sine_scale": 6.0,
+    "agent.world_model.optimizer.learning_rate": 1e-3,
+    "agent.distance.optimizer.learning_rate": 1e-3,
+    "agent.distance.negative_factor": 0.5,
+    "agent.disagreement.optimizer.learning_rate": 1e-3,
+    "agent.imagination.discount": 0.97,
+    "agent.imagination.hindsight": 0.5,
+    **{
+        f"agent.{part}.{name}": value
+        for part in ("achiever", "explorer")
+        for name, value in {
+            "actor.learning_rate": 3e-4,
+            "critic.learning_rate": 1e-3,
+            "entropy": 1e-3,
+            "slow_every": 1,
+            "slow_fraction": 0.05,
+        }.items()
+    },
+    "planner.discount": 0.97,
     "agent.imagination.starts": 256,
-    "replay.batch": 16,
+    "replay.batch": 32,
+    "replay.length": 25,
     "loop.num_envs": 16,
     "loop.prefill": 48,
     "loop.train_every": 50,
     "loop.updates_per_burst": 40,
     "log_every": 4_000,
-    "eval_every": 8_000,
+    "eval_every": 4_000,
     "eval_repeats": 5,
     "checkpoint_every": 40_000,
-    "steps": 200_000,
+    "steps": 72_000,
 }
 
 SMOKE: Changes = {

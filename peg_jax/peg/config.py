@@ -27,6 +27,7 @@ class WorldModelConfig:
     encoder_layers: int = static(3)  # ELU layers of the encoder
     decoder_layers: int = static(3)  # ELU layers of the decoder and of the embed head
     octaves: int = static(0)  # sine and cosine pairs per input of the encoder, each of half the period before
+    sine_scale: float = static(0.0)
     period: float = 32.0  # longest of these periods, in units of the observation
     min_std: float = 0.1  # floor of the latents' standard deviation
     decoder_std: float = 1.0  # standard deviation of the decoder's Gaussian, in units of the observation

@@ -83,7 +83,10 @@ class RSSM(nn.Module):
 
     def advance(self, latent: Latent, action: Array) -> Array:
         """Next deterministic state `[..., H]` after `action [..., A]`."""
-        x = elu(self.input_layer(jnp.concatenate([latent.stoch, action], axis=-1)))
+        z = self.input_layer(jnp.concatenate([latent.stoch, action], axis=-1))
+        x = elu(z)
+        if self.config.sine_scale:
+            x = jnp.concatenate([x, jnp.sin(self.config.sine_scale * z)], axis=-1)
         normalised = self.gru_norm(self.gru(jnp.concatenate([x, latent.deter], axis=-1)))
         return gated_update(normalised, latent.deter)
 

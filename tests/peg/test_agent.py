@@ -136,6 +136,7 @@ def test_numbers_do_not_recompile_and_sizes_do(state: AgentState, updated: tuple
     assert len(traces) == before + 1
 
 
+@pytest.mark.slow
 def test_vmap_over_seeds_equals_a_loop() -> None:
     keys = jax.random.split(jax.random.key(5), 2)
     states = [init(key) for key in keys]
@@ -236,6 +237,20 @@ def test_recorded_goals_are_encoded_in_place(state: AgentState, inference: Infer
     starts = starts_for(tiny.replace(CONFIG, "imagination.goals", "record"), state, inference, jax.random.key(1))
     goals = tiny.random_batch(jax.random.key(9), LENGTH, SIZE).goal.reshape(-1, tiny.SIZE)
     np.testing.assert_allclose(starts.goal_embed, world_model.encode(NETS, state.world_model.params, goals), rtol=1e-5)
+
+
+def test_hindsight_goals_come_later_in_the_same_sequence() -> None:
+    """Embeddings that name their place; of 5 records the first has four equally likely successors."""
+    sequences = 4000
+    time, sequence = jnp.meshgrid(jnp.arange(5.0), jnp.arange(float(sequences)), indexing="ij")
+    embeds = jnp.stack([time, sequence], axis=-1)
+    goals = np.asarray(agent.hindsight_goals(embeds, jax.random.key(0))).reshape(5, sequences, 2)
+    np.testing.assert_array_equal(goals[..., 1], sequence)
+    for now in range(4):
+        later, counts = np.unique(goals[now, :, 0], return_counts=True)
+        assert later.tolist() == list(range(now + 1, 5))
+        np.testing.assert_allclose(counts / sequences, 1 / len(later), atol=5 * 0.5 / sequences**0.5)
+    assert (goals[4, :, 0] == 4).all()  # the last record gets itself
 
 
 # --- gradients of the policies ---

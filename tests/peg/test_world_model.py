@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from peg_jax.core.types import Array
@@ -78,3 +79,14 @@ def test_defaults_are_the_published_ones() -> None:
     model = AgentConfig().world_model
     assert (model.deter, model.stoch, model.hidden, model.units) == (200, 50, 200, 400)
     assert (model.kl_free, model.kl_balance, model.kl_scale, model.optimizer.learning_rate) == (1.0, 0.8, 1.0, 3e-4)
+
+
+def test_without_octaves_the_encoder_reads_the_raw_observation() -> None:
+    x = jnp.array([[0.3, -4.0]])
+    np.testing.assert_array_equal(world_model.fourier_features(x, 0, 32.0), x)
+
+
+def test_octaves_add_sines_and_cosines_of_halved_periods() -> None:
+    waves = np.asarray(world_model.fourier_features(jnp.array([2.0]), 2, 8.0))
+    angles = np.array([np.pi / 2, np.pi])  # a quarter of 8, half of 4
+    np.testing.assert_allclose(waves, [2.0, *np.sin(angles), *np.cos(angles)], atol=1e-6)
