@@ -200,14 +200,16 @@ def _bytes(tree: Any) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Measure as the command line says; returns the exit code."""
     options = parse(BenchConfig, arguments, BenchConfig())
-    config = preset(options.preset, options.env)
+    config = preset(RunConfig, options.preset, options.env)
     task, console = run_task(config), Console()
     parts: dict[str, Callable[[], Figures | list[Figures]]] = {
         "update": partial(bench_update, config, task, options.repeats),
         "plan": partial(bench_plan, config, task, options.repeats),
         "env": partial(bench_env, task, options.repeats),
         "epoch": lambda: [
-            bench_epoch(override(preset(options.epoch_preset, options.env), {"num_seeds": n}), options.repeats)
+            bench_epoch(
+                override(preset(RunConfig, options.epoch_preset, options.env), {"num_seeds": n}), options.repeats
+            )
             for n in options.num_seeds
         ],
     }

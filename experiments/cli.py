@@ -18,13 +18,14 @@ from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError
 
 Config = TypeVar("Config")
+Run = TypeVar("Run", bound=RunConfig)
 
 
-def parse_run(arguments: Sequence[str]) -> tuple[RunConfig, bool]:
+def parse_run(cls: type[Run], arguments: Sequence[str], extra: Sequence[str] = ()) -> tuple[Run, bool]:
     """The configuration that the command line asks for, validated, and whether it continues an existing run.
 
     Without a run in `--logdir`, options start from `--preset` and `--env`; with one, from what that run was started
-    with, and only options that leave its numbers alone may change.
+    with, and only options that leave its numbers alone, or are named in `extra`, may change.
 
     Raises:
         ConfigError, RunError: the user's mistakes.
@@ -32,13 +33,13 @@ def parse_run(arguments: Sequence[str]) -> tuple[RunConfig, bool]:
     logdir = _peek(arguments, "logdir") or ""
     directory = RunDirectory(logdir) if logdir else None
     if directory is None or not directory.exists():
-        start = preset(_peek(arguments, "preset") or RunConfig.preset, _peek(arguments, "env") or RunConfig.env)
-        config = parse(RunConfig, arguments, start)
+        start = preset(cls, _peek(arguments, "preset") or RunConfig.preset, _peek(arguments, "env") or RunConfig.env)
+        config = parse(cls, arguments, start)
         validate_run(config)
         return config, False
-    saved = directory.read_config_as(RunConfig)
-    config = parse(RunConfig, arguments, saved)
-    _refuse_changes(encode(saved), encode(config), logdir)
+    saved = directory.read_config_as(cls)
+    config = parse(cls, arguments, saved)
+    _refuse_changes(encode(saved), encode(config), (*MAY_CHANGE, "logdir", *extra), logdir)
     validate_run(config)
     return config, True
 
@@ -54,9 +55,9 @@ def _peek(arguments: Sequence[str], name: str) -> str | None:
     return value
 
 
-def _refuse_changes(saved: dict[str, Any], asked: dict[str, Any], logdir: str) -> None:
+def _refuse_changes(saved: dict[str, Any], asked: dict[str, Any], allowed: Sequence[str], logdir: str) -> None:
     before, after = _flatten(saved), _flatten(asked)
-    changed = [name for name in after if after[name] != before[name] and name not in (*MAY_CHANGE, "logdir")]
+    changed = [name for name in after if after[name] != before[name] and name not in allowed]
     if changed:
         name = changed[0]
         option = name.replace("_", "-")

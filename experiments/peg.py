@@ -17,7 +17,7 @@ from peg_jax.run.directory import RunDirectory
 
 def run(arguments: Sequence[str]) -> int:
     """Train or resume as the command line says; returns the exit code."""
-    config, resuming = parse_run(arguments)
+    config, resuming = parse_run(RunConfig, arguments)
     if not config.logdir:
         config = dataclasses.replace(config, logdir=new_logdir(config))
     console = Console()

@@ -3,12 +3,13 @@
 Each is a table of dotted fields over the defaults of `RunConfig`, which are the values common to the published tasks.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from experiments.config import RunConfig, override
 from peg_jax.core.config import ConfigError
 
 Changes = dict[str, Any]
+Config = TypeVar("Config", bound=RunConfig)
 
 # What each task's published configuration says beyond the common values (peg.md section 9.2).
 PAPER: dict[str, Changes] = {
@@ -101,7 +102,7 @@ SMOKE: Changes = {
 PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "smoke": SMOKE}
 
 
-def preset(name: str, env: str) -> RunConfig:
+def preset(cls: type[Config], name: str, env: str) -> Config:
     """The defaults of a run: the task's published values, with the preset's changes on top.
 
     Raises:
@@ -111,4 +112,4 @@ def preset(name: str, env: str) -> RunConfig:
         raise ConfigError(f"--preset={name} cannot work: known presets: {', '.join(PRESETS)}")
     if env not in PAPER:
         raise ConfigError(f"--env={env} cannot work: known environments: {', '.join(PAPER)}")
-    return override(RunConfig(env=env, preset=name), PAPER[env] | PRESETS[name])
+    return override(cls(env=env, preset=name), PAPER[env] | PRESETS[name])

@@ -88,10 +88,16 @@ class Task(NamedTuple):
 
 
 def make_task(env: GoalEnvironment, params: EnvParams) -> Task:
-    """Read the sizes and bounds off an environment whose goals are full observations."""
+    """Read the sizes and bounds off an environment whose goals are full observations.
+
+    Raises:
+        ValueError: goals and observations differ in size.
+    """
     space, goals = env.action_space(params), env.goal_space(params)
     discrete = hasattr(space, "n")
     shape = env.observation_space(params).shape
+    if goals.shape != shape:
+        raise ValueError(f"goals must be full observations, but a goal is {goals.shape} and an observation {shape}")
     return Task(
         env=env,
         params=params,

@@ -94,7 +94,7 @@ def apply_gradients(learner: Learner, grads: Params, config: OptimizerConfig) ->
     chex.assert_trees_all_equal_structs(grads, learner.params)
     flat_grads, _ = ravel_pytree(grads)
     flat_params, unravel = ravel_pytree(learner.params)
-    norm = optax.global_norm(flat_grads)
+    norm = optax.tree.norm(flat_grads)
     finite = jnp.isfinite(norm)
     updates, opt_state = make_optimizer(config).update(flat_grads, learner.opt_state, flat_params)
     params = unravel(jnp.where(finite, flat_params + updates, flat_params))

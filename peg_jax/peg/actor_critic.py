@@ -81,7 +81,7 @@ def reinforce_share(nets: ActorCriticNets, config: ActorCriticConfig) -> float |
     """Weight of the reinforce term; what is left is the dynamics term's. `auto` is reinforce for discrete actions."""
     automatic = "reinforce" if nets.discrete else "dynamics"
     kind = automatic if config.gradient == "auto" else config.gradient
-    return {"dynamics": 0.0, "reinforce": 1.0, "both": config.reinforce_share}[kind]
+    return {"dynamics": 0.0, "reinforce": 1.0, "both": 1.0 - config.dynamics_share}[kind]
 
 
 def actor_loss(
@@ -149,7 +149,7 @@ def update(
     def loss(params: Params) -> tuple[Array, tuple[Dream, Array]]:
         policy = make_policy(nets, params, config, goal_embed)
         dream = dream_fn(policy, lambda feature: score_with_gradient(slow_value, feature), key)
-        returns = lambda_return(dream.reward, dream.value_tp1, imagination.discount, config.lambda_)
+        returns = lambda_return(dream.reward, dream.value_tp1, imagination.discount, config.return_lambda)
         baseline = slow_value(jax.lax.stop_gradient(dream.feature[:-2])) if needs_baseline else None
         return actor_loss(dream, returns, weights, config.entropy, reinforce, baseline), (dream, returns)
 

@@ -27,8 +27,8 @@ class WorldModelConfig:
     encoder_layers: int = static(3)  # ELU layers of the encoder
     decoder_layers: int = static(3)  # ELU layers of the decoder and of the embed head
     octaves: int = static(0)  # sine and cosine pairs per input of the encoder, each of half the period before
-    sine_scale: float = static(0.0)
     period: float = 32.0  # longest of these periods, in units of the observation
+    sine_scale: float = static(0.0)  # adds sines of this frequency to the RSSM's input layer; 0 adds none
     min_std: float = 0.1  # floor of the latents' standard deviation
     decoder_std: float = 1.0  # standard deviation of the decoder's Gaussian, in units of the observation
     kl_free: float = 1.0  # free nats, on the KL averaged over the batch
@@ -58,9 +58,9 @@ class ActorCriticConfig:
     units: int = static(400)  # their width
     min_std: float = 0.1  # floor of the actor's standard deviation
     entropy: float = 1e-4  # weight of the policy's entropy
-    lambda_: float = 0.95  # mixing weight of the lambda-return
+    return_lambda: float = 0.95  # mixing weight of the lambda-return
     gradient: Literal["auto", "dynamics", "reinforce", "both"] = static("auto")  # auto: reinforce for discrete actions
-    reinforce_share: float = 0.1  # weight of the reinforce term when gradient is `both`
+    dynamics_share: float = 0.1  # weight of the dynamics term when gradient is `both`; the reinforce term has the rest
     slow_every: int = static(100)  # updates between two steps of the slow critic
     slow_fraction: float = 1.0  # share of the critic taken over by the slow critic at each step
     actor: OptimizerConfig = nested(OptimizerConfig)
@@ -149,7 +149,7 @@ class LoopConfig:
     pretrain: int = static(101)  # updates before the first episode of the agent
     train_every: int = static(5)  # steps of each environment between two bursts of updates
     updates_per_burst: int = static(2)  # updates per burst (the original's uniform and "recent" stream, trap T10)
-    goal_update_every: int = static(50)  # episodes between two plans; 0 plans never
+    goal_update_every: int = static(50)  # episodes between two plans; 0 plans once, at the start
     go_fraction: float = static(0.5)  # longest Go phase, as a share of the episode
     subgoal_threshold: float = 5.0  # the goal counts as reached below this many predicted steps
 
@@ -276,12 +276,12 @@ def _validate_numbers(config: PEGConfig) -> None:
     agent, planner, loop = config.agent, config.planner, config.loop
     unit = {
         "agent.imagination.discount": agent.imagination.discount,
-        "agent.achiever.lambda-": agent.achiever.lambda_,
+        "agent.achiever.return-lambda": agent.achiever.return_lambda,
         "agent.achiever.slow-fraction": agent.achiever.slow_fraction,
-        "agent.achiever.reinforce-share": agent.achiever.reinforce_share,
-        "agent.explorer.lambda-": agent.explorer.lambda_,
+        "agent.achiever.dynamics-share": agent.achiever.dynamics_share,
+        "agent.explorer.return-lambda": agent.explorer.return_lambda,
         "agent.explorer.slow-fraction": agent.explorer.slow_fraction,
-        "agent.explorer.reinforce-share": agent.explorer.reinforce_share,
+        "agent.explorer.dynamics-share": agent.explorer.dynamics_share,
         "agent.imagination.hindsight": agent.imagination.hindsight,
         "agent.world-model.kl-balance": agent.world_model.kl_balance,
         "planner.discount": planner.discount,

@@ -85,6 +85,7 @@ class RSSM(nn.Module):
         """Next deterministic state `[..., H]` after `action [..., A]`."""
         z = self.input_layer(jnp.concatenate([latent.stoch, action], axis=-1))
         x = elu(z)
+        # Walls are abrupt: sines let one layer be fine-grained in the latent's coordinates (Sitzmann et al., 2020).
         if self.config.sine_scale:
             x = jnp.concatenate([x, jnp.sin(self.config.sine_scale * z)], axis=-1)
         normalised = self.gru_norm(self.gru(jnp.concatenate([x, latent.deter], axis=-1)))

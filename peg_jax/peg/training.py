@@ -91,6 +91,8 @@ def init(task: Task, config: PEGConfig, key: Key) -> TrainState:
     agent = agent_module.init(config.agent, rollout.task_spec(task), rng.named(key, "init"))
     episodes = jnp.asarray(batches * loop.num_envs, jnp.int32)
     zero = jnp.zeros((), jnp.int32)
+    # Give every leaf its type for good: weakly typed ones would compile anew after a resume.
+    replay_state = jax.tree.map(lambda x: x.astype(x.dtype), replay_state)
     return TrainState(
         SeedState(key, agent, replay_state, init_goal_state(task)),
         Progress(zero, episodes, episodes * task.episode_steps, zero, init_clock()),
@@ -115,16 +117,22 @@ def learn(
 
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, agent, 0)[1])
     agent, total = jax.lax.fori_loop(0, updates, step, (agent, nothing))
-    return agent, jax.tree.map(lambda x: x / updates, total)
+    return agent, jax.tree.map(lambda x: x / jnp.maximum(updates, 1), total)
 
 
 def choose_goals(
-    task: Task, config: PEGConfig, method: str, seed: SeedState, clock: Clock, episode: Array, obs: Array, key: Key
+    task: Task, config: PEGConfig, method: str, seed: SeedState, progress: Progress, obs: Array, key: Key
 ) -> tuple[GoalState, Clock, Array]:
-    """Plan when it is due, then draw one goal per episode: `(goal state, clock, goals [E, D])`."""
+    """Plan when it is due, then draw one goal per episode: `(goal state, clock, goals [E, D])`.
+
+    Plans are due at the very start, after the first episodes, and then every `goal_update_every` (peg.md 4.3).
+    """
     strategy = STRATEGIES[method]
     context = GoalContext(task, config, seed.agent, build_replay(task, config), seed.replay, obs)
-    due, clock = tick(clock, episode, config.loop.goal_update_every)
+    started = progress.cycles > 0
+    due, ticked = tick(progress.goal_clock, progress.episodes, config.loop.goal_update_every)
+    clock = jax.tree.map(lambda new, old: jnp.where(started, new, old), ticked, progress.goal_clock)
+    due = due | ~started
     refresh_key = rng.named(key, "refresh")
     goals = jax.lax.cond(due, lambda: strategy.refresh(context, seed.goals, refresh_key), lambda: seed.goals)
     return goals, clock, strategy.choose(context, goals, rng.named(key, "choose"), obs.shape[0])
@@ -144,9 +152,7 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
     seed = dataclasses.replace(seed, agent=agent)
 
     obs, env_state = rollout.reset(task, loop.num_envs, rng.named(key, "reset"))
-    goals, clock, commanded = choose_goals(
-        task, config, method, seed, progress.goal_clock, progress.episodes + 1, obs, rng.named(key, "goals")
-    )
+    goals, clock, commanded = choose_goals(task, config, method, seed, progress, obs, rng.named(key, "goals"))
     start = rollout.begin(task, config.agent, obs, env_state, commanded)
     episodes, records = rollout.advance(task, config, agent, start, loop.train_every, rng.named(key, "act"))
 

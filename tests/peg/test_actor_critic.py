@@ -160,7 +160,7 @@ def test_the_reinforce_term_is_log_prob_times_a_fixed_advantage() -> None:
         ("auto", True, 1.0),
         ("dynamics", True, 0.0),
         ("reinforce", False, 1.0),
-        ("both", False, 0.1),
+        ("both", False, 0.9),
     ],
 )
 def test_reinforce_share(gradient: str, discrete: bool, share: float) -> None:

@@ -21,7 +21,7 @@ BAD: list[tuple[str, Any, str, str]] = [  # field, value, option as typed, words
     ("agent.world_model.optimizer.learning_rate", float("nan"), "agent.world-model.optimizer.learning-rate", "than 0"),
     ("agent.distance.positives", 0, "agent.distance.positives", "at least 1"),
     ("agent.distance.negative_factor", -0.1, "agent.distance.negative-factor", "negative"),
-    ("agent.achiever.lambda_", 1.1, "agent.achiever.lambda_", "between 0 and 1"),
+    ("agent.achiever.return_lambda", 1.1, "agent.achiever.return-lambda", "between 0 and 1"),
     ("agent.achiever.slow_every", 0, "agent.achiever.slow-every", "at least 1"),
     ("agent.explorer.critic.clip", 0.0, "agent.explorer.critic.clip", "greater than 0"),
     ("agent.disagreement.members", 1, "agent.disagreement.members", "at least 2"),

@@ -85,11 +85,11 @@ def test_all_metrics_are_finite_and_nothing_was_skipped(history: list) -> None:
         assert float(log.metrics["skipped_updates"][0]) == 0.0
 
 
-def test_plans_are_made_at_the_first_episode_and_every_goal_update_every_after(history: list) -> None:
-    """Episodes 5, 7, 9, ... begin the cycles; the clock of period 4 fires at 5, 9 and 13."""
+def test_plans_are_made_at_the_start_after_the_first_episodes_and_every_goal_update_every(history: list) -> None:
+    """4, 6, 8, ... episodes are done when a cycle starts; the clock of period 4 is first asked at 6: 6, 10, 14."""
     distributions = [state.seed.goals.distribution for state, _ in history]
     changed = [not equal(a, b) for a, b in itertools.pairwise(distributions)]
-    assert changed == [True, False, True, False, True, False]
+    assert changed == [True, True, False, True, False, True]
 
 
 def test_each_episode_gets_a_goal_of_its_own(history: list) -> None:

@@ -1,0 +1,113 @@
+"""A user's mistakes are answered before anything is compiled, in a line, with exit code 2."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import parse_run
+from experiments.config import RunConfig, override
+from experiments.presets import PRESETS, preset
+from peg_jax.core.config import ConfigError
+from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import RunError
+
+MISTAKES = [
+    ("--planner.elite-ratio=2", ["--planner.elite-ratio=2", "at most 1"]),
+    ("--planner.elit-ratio=0.1", ["--planner.elit-ratio", "--planner.elite-ratio"]),
+    ("--planner.kind=foo", ["'foo'", "--planner.kind", "'cem', 'mppi'"]),
+    ("--planner.candidates=many", ["--planner.candidates", "'many'"]),
+    ("--agent.imagination.horizon=51", ["--agent.imagination.horizon=51", "50 steps"]),
+    ("--num-seeds=0", ["--num-seeds=0", "at least 1"]),
+    ("--env=point_mase", ["--env=point_mase", "point_maze"]),
+    ("--preset=quick", ["--preset=quick", "paper, fast, smoke"]),
+    ("--method=magic", ["--method=magic", "random_goals"]),
+    ("--steps=10", ["--steps=10", "prefill"]),
+    ("--seed", ["--seed"]),
+]
+
+
+@pytest.mark.parametrize(("argument", "words"), MISTAKES, ids=[argument for argument, _ in MISTAKES])
+def test_a_mistake_is_one_clear_line(argument: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_run(RunConfig, [argument])
+    message = str(error.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == []
+
+
+def test_the_command_exits_with_2_and_no_traceback() -> None:
+    command = [sys.executable, "-m", "experiments.peg", "--planner.elite-ratio=2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": "."}, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --planner.elite-ratio=2 ")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid_and_flags_win_over_them(name: str) -> None:
+    config, resuming = parse_run(RunConfig, [f"--preset={name}", "--agent.world-model.deter=24", "--seed=7"])
+    assert not resuming
+    assert (config.preset, config.agent.world_model.deter, config.seed) == (name, 24, 7)
+    assert config.planner.horizon == 25
+
+
+def test_paper_is_the_published_configuration() -> None:
+    config = preset(RunConfig, "paper", "point_maze")
+    model, loop = config.agent.world_model, config.loop
+    assert (model.deter, model.stoch, model.hidden, model.units, model.encoder_layers) == (200, 50, 200, 400, 3)
+    assert (model.kl_free, model.kl_balance, model.decoder_std, model.octaves, model.sine_scale) == (1.0, 0.8, 1, 0, 0)
+    assert (config.agent.imagination.horizon, config.agent.imagination.discount) == (15, 0.99)
+    assert (config.agent.imagination.starts, config.agent.imagination.hindsight) == (0, 0.0)
+    assert (config.agent.disagreement.members, config.agent.distance.negative_factor) == (10, 0.0)
+    assert (config.replay.batch, config.replay.length, config.replay.capacity) == (45, 50, 2_000_000)
+    assert (loop.num_envs, loop.prefill, loop.pretrain, loop.train_every, loop.updates_per_burst) == (1, 50, 101, 5, 2)
+    assert (loop.goal_update_every, loop.go_fraction, loop.subgoal_threshold) == (50, 0.5, 5.0)
+    assert (config.planner.kind, config.planner.candidates, config.planner.iterations) == ("cem", 500, 5)
+    assert (config.planner.init_mean, config.planner.std_scale, config.planner.final_steps) == ((0.0, 0.0), 4.0, 0)
+    rates = [config.agent.world_model.optimizer, config.agent.achiever.actor, config.agent.explorer.critic]
+    assert [rate.learning_rate for rate in rates] == [3e-4, 8e-5, 8e-5]
+
+
+@pytest.fixture
+def existing(tmp_path: Path) -> Path:
+    directory = RunDirectory(tmp_path / "run")
+    directory.write_config(
+        override(preset(RunConfig, "smoke", "point_maze"), {"seed": 3, "logdir": str(tmp_path / "run")})
+    )
+    return tmp_path / "run"
+
+
+def test_an_existing_run_keeps_its_options(existing: Path) -> None:
+    config, resuming = parse_run(RunConfig, [f"--logdir={existing}", "--steps=5000"])
+    assert resuming
+    assert (config.preset, config.seed, config.steps) == ("smoke", 3, 5000)
+
+
+def test_an_existing_run_refuses_to_change_its_numbers(existing: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--agent\.achiever\.actor\.learning-rate=0\.1 cannot change the run"):
+        parse_run(RunConfig, [f"--logdir={existing}", "--agent.achiever.actor.learning-rate=0.1"])
+
+
+def test_a_damaged_config_is_refused_by_name(existing: Path) -> None:
+    content = json.loads((existing / "config.json").read_text())
+    content["config"]["planner"]["candidates"] = "lots"
+    (existing / "config.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"planner\.candidates"):
+        parse_run(RunConfig, [f"--logdir={existing}"])
+
+
+def test_every_option_has_help() -> None:
+    command = [sys.executable, "-m", "experiments.peg", "--help"]
+    environment = os.environ | {"PYTHONPATH": ".", "COLUMNS": "200"}
+    shown = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert shown.returncode == 0
+    lines = [line.strip(" │") for line in shown.stdout.splitlines()]
+    options = [i for i, line in enumerate(lines) if line.startswith("--")]
+    assert len(options) > 80
+    without = [lines[i] for i in options if "(default" not in lines[i] and not lines[i + 1][:1].isalpha()]
+    assert without == []
+    assert RunConfig.__doc__ is not None and RunConfig.__doc__.split(".")[0] in shown.stdout

@@ -1,0 +1,87 @@
+"""The real commands, at `smoke` size: train, resume, evaluate."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from peg_jax.run.metrics import read_metrics
+
+SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=100000"]
+
+
+def command(module: str, *arguments: str) -> str:
+    """Run `python -m experiments.<module>` and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"experiments.{module}", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": "."},
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One run of 800 steps, and the same run stopped at 400 and resumed by a new process."""
+    root = tmp_path_factory.mktemp("runs")
+    whole, parts = root / "whole", root / "parts"
+    command("peg", *SMOKE, "--steps=800", f"--logdir={whole}")
+    command("peg", *SMOKE, "--steps=400", f"--logdir={parts}")
+    command("peg", "--steps=800", f"--logdir={parts}")
+    return {"whole": whole, "parts": parts}
+
+
+def test_a_resumed_run_writes_the_same_lines(runs: dict[str, Path]) -> None:
+    whole, parts = ((path / "metrics.jsonl").read_text() for path in runs.values())
+    assert whole == parts
+    assert len(whole.splitlines()) > 3
+
+
+def test_a_resumed_run_ends_in_the_same_bits(runs: dict[str, Path]) -> None:
+    whole, parts = (
+        json.loads(next((path / "checkpoints").glob("*800*")).joinpath("manifest.json").read_text())
+        for path in runs.values()
+    )
+    assert whole["leaves"] == parts["leaves"]
+
+
+def test_metrics_have_the_names_of_the_original(runs: dict[str, Path]) -> None:
+    names = set(read_metrics(runs["whole"] / "metrics.jsonl"))
+    expected = {"kl_loss", "observation_loss", "embed_loss", "model_kl", "actor_loss", "critic_target", "dyn_dist_loss"}
+    expected |= {"expl_actor_loss", "expl_expl_loss", "expl_reward_mean", "max_train_log_subgoal_success"}
+    expected |= {"max_eval_metric_success/goal_all", "max_eval_metric_success_cell/goal_0"}
+    assert expected - names == set()
+
+
+def test_pictures_are_drawn(runs: dict[str, Path]) -> None:
+    media = runs["whole"] / "media"
+    for name in ("learning_curves.png", "goals.png", "top_10_cem_800.png"):
+        assert iio.imread(media / name).std() > 5
+    frames = iio.imread(media / "eval_gc_policy_800.gif")
+    assert frames.shape[0] > 10
+    assert np.abs(frames[0].astype(int) - frames[-1]).sum() > 0
+
+
+def test_a_checkpoint_evaluates_again_with_the_same_result(runs: dict[str, Path]) -> None:
+    printed = command("evaluate", f"--logdir={runs['whole']}")
+    assert "(9,9)" in printed
+    again = json.loads((runs["whole"] / "evaluation" / "success_800.json").read_text())
+    logged = read_metrics(runs["whole"] / "metrics.jsonl")
+    for name, values in again["success"].items():
+        last = [logged[f"max_eval_metric_{name}/goal_{i}"].values[-1] for i in range(11)]
+        np.testing.assert_array_equal(values[0], last)
+
+
+def test_seeds_of_one_program_have_their_own_directories(tmp_path: Path) -> None:
+    command("peg", *SMOKE, "--steps=400", "--num-seeds=2", "--method=random_goals", f"--logdir={tmp_path / 'two'}")
+    lines = [(tmp_path / "two" / f"seed_{i}" / "metrics.jsonl").read_text() for i in (0, 1)]
+    assert lines[0] != lines[1]
+    assert [len(text.splitlines()) for text in lines] == [len(lines[0].splitlines())] * 2
