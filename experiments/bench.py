@@ -108,7 +108,7 @@ def bench_update(config: RunConfig, task: Task, repeats: int) -> Figures:
     algorithm, spec = config.algorithm(), rollout.task_spec(task)
     key = jax.random.key(0)
     agent = agent_module.init(config.agent, spec, key)
-    shape = (config.replay.length, config.replay.batch)
+    shape = (config.agent.world_model.updates, config.replay.length, config.replay.batch)
     obs = jax.random.uniform(key, (*shape, task.obs_size), minval=0.0, maxval=9.0)
     action = jax.random.uniform(key, (*shape, task.action_size), minval=-1.0, maxval=1.0)
     batch = Episode(obs, action, jnp.zeros_like(obs))

@@ -94,9 +94,10 @@ def _train_achiever(
 
     def step(agent: AgentState, key: Key) -> tuple[AgentState, Metrics]:
         batch_key, model_key, starts_key, achiever_key = jax.random.split(key, 4)
-        batch = replay.sample(replay_state, batch_key, config.replay.batch)
+        batches = training.sample_batches(config, replay, replay_state, batch_key)
+        batch = jax.tree.map(lambda x: x[-1], batches)
         model, inference, metrics = world_model.update(
-            agent.world_model, nets, batch, model_key, config.agent.world_model
+            agent.world_model, nets, batches, model_key, config.agent.world_model
         )
         starts = agent_module.choose_starts(config.agent, nets, model.params, inference, batch, starts_key)
         achiever, distance, more = agent_module.update_achiever(

@@ -82,7 +82,7 @@ def needed_update_flops(config: PEGConfig, spec: Spec) -> dict[str, float]:
     explorer = horizon * dreamt(sizes.explorer, sizes.explorer_critic, member)
     ensemble = batch * (length - 1) * agent.disagreement.members * _trained(sizes.member)
     return {
-        "world_model": 2.0 * rows * model,
+        "world_model": 2.0 * rows * model * agent.world_model.updates,
         "achiever": 2.0 * (starts * (achiever + contexts) + pairs * distance),
         "explorer": 2.0 * starts * explorer,
         "ensemble": 2.0 * ensemble,

@@ -54,7 +54,7 @@ def map_extent(task: Task) -> tuple[float, float, float, float]:
 
 
 def _background(task: Task) -> np.ndarray:
-    nowhere = jnp.full(task.obs_size, jnp.nan)
+    nowhere = jnp.full(task.obs_size, 1e6)  # neither agent nor goal in sight
     return np.asarray(task.env.render(nowhere, nowhere, task.params))
 
 

@@ -64,7 +64,7 @@ class GoalEnvironment(Protocol):
         """One short name per evaluation goal."""
 
     def render(self, obs: Array, desired_goal: Array, params: EnvParams) -> Array:
-        """A picture `[H, W, 3]` uint8; NaN for what should not be drawn."""
+        """A picture `[H, W, 3]` uint8; what lies outside it is not drawn."""
 
 
 class Task(NamedTuple):

@@ -59,8 +59,10 @@ def init(config: AgentConfig, spec: Spec, key: Key) -> AgentState:
     )
 
 
-def update(config: AgentConfig, spec: Spec, state: AgentState, batch: Episode, key: Key) -> tuple[AgentState, Metrics]:
-    """One full update on one replay batch, in the published order (peg.md section 2.7).
+def update(
+    config: AgentConfig, spec: Spec, state: AgentState, batches: Episode, key: Key
+) -> tuple[AgentState, Metrics]:
+    """One full update, in the published order (peg.md section 2.7).
 
     World model; then the achiever and the distance network from one imagined batch, both losses taken before either
     step; then the ensemble; then the explorer. Posteriors are those of the weights before the world model's step, the
@@ -70,7 +72,8 @@ def update(config: AgentConfig, spec: Spec, state: AgentState, batch: Episode, k
         config: the agent's options.
         spec: sizes.
         state: the agent.
-        batch: time-major sequences `[T, B, ...]`.
+        batches: `[K, T, B, ...]` time-major sequences; one step of the world model on each of the K batches (published:
+            one), everything else on the last.
         key: for everything random in the update.
 
     Returns:
@@ -78,7 +81,10 @@ def update(config: AgentConfig, spec: Spec, state: AgentState, batch: Episode, k
     """
     nets = make_networks(config, spec)
     model_key, starts_key, achiever_key, explorer_key = rng.split(key, "world_model", "starts", "achiever", "explorer")
-    model, inference, model_metrics = world_model.update(state.world_model, nets, batch, model_key, config.world_model)
+    model, inference, model_metrics = world_model.update(
+        state.world_model, nets, batches, model_key, config.world_model
+    )
+    batch = jax.tree.map(lambda x: x[-1], batches)
     starts = choose_starts(config, nets, model.params, inference, batch, starts_key)
     achiever, dist, achiever_metrics = update_achiever(config, spec, nets, state, model.params, starts, achiever_key)
     ensemble, ensemble_metrics = disagreement.update(

@@ -35,6 +35,7 @@ class WorldModelConfig:
     kl_balance: float = 0.8  # weight of the prior's side of the KL
     kl_free_average: bool = static(True)  # apply the free nats to the average (False: to each element)
     kl_scale: float = 1.0  # weight of the KL in the loss
+    updates: int = static(1)  # steps on as many batches per full update; the policies dream from the last one
     optimizer: OptimizerConfig = struct.field(default_factory=_model_optimizer)
 
 
@@ -220,6 +221,7 @@ def _validate_sizes(config: PEGConfig) -> None:
         "agent.world-model.stoch": agent.world_model.stoch,
         "agent.world-model.hidden": agent.world_model.hidden,
         "agent.world-model.units": agent.world_model.units,
+        "agent.world-model.updates": agent.world_model.updates,
         "agent.world-model.encoder-layers": agent.world_model.encoder_layers,
         "agent.world-model.decoder-layers": agent.world_model.decoder_layers,
         "agent.distance.layers": agent.distance.layers,

@@ -99,6 +99,13 @@ def init(task: Task, config: PEGConfig, key: Key) -> TrainState:
     )
 
 
+def sample_batches(config: PEGConfig, replay: Replay, state: ReplayState, key: Key) -> Episode:
+    """The data of one full update: `[K, T, B, ...]`, K batches of sequences, one per step of the world model."""
+    count = config.agent.world_model.updates
+    sample = jax.vmap(replay.sample, in_axes=(None, 0, None))
+    return sample(state, jax.random.split(key, count), config.replay.batch)
+
+
 def learn(
     task: Task, config: PEGConfig, agent: AgentState, replay_state: ReplayState, key: Key, updates: Array | int
 ) -> tuple[AgentState, Metrics]:
@@ -107,8 +114,8 @@ def learn(
 
     def one(agent: AgentState, index: Array | int) -> tuple[AgentState, Metrics]:
         update_key = jax.random.fold_in(key, index)
-        batch = replay.sample(replay_state, rng.named(update_key, "batch"), config.replay.batch)
-        return agent_module.update(config.agent, spec, agent, batch, rng.named(update_key, "update"))
+        batches = sample_batches(config, replay, replay_state, rng.named(update_key, "batch"))
+        return agent_module.update(config.agent, spec, agent, batches, rng.named(update_key, "update"))
 
     def step(index: Array, carry: tuple[AgentState, Metrics]) -> tuple[AgentState, Metrics]:
         agent, total = carry

@@ -106,9 +106,26 @@ def observation_log_prob(mean: Array, target: Array, std: Array | float) -> Arra
 
 
 def update(
+    learner: Learner, nets: Networks, batches: Episode, key: Key, config: WorldModelConfig
+) -> tuple[Learner, Inference, Metrics]:
+    """One gradient step per batch, `batches [K, T, B, ...]`.
+
+    The inference returned is the last batch's, under the weights before its step; metrics are means over the steps.
+    """
+
+    def step(learner: Learner, inputs: tuple[Episode, Key]) -> tuple[Learner, tuple[Inference, Metrics]]:
+        learner, inference, metrics = _step(learner, nets, *inputs, config)
+        return learner, (inference, metrics)
+
+    count = batches.obs.shape[0]
+    learner, (inferences, metrics) = jax.lax.scan(step, learner, (batches, jax.random.split(key, count)))
+    last = jax.tree.map(lambda x: x[-1], inferences)
+    return learner, last, jax.tree.map(jnp.mean, metrics)
+
+
+def _step(
     learner: Learner, nets: Networks, batch: Episode, key: Key, config: WorldModelConfig
 ) -> tuple[Learner, Inference, Metrics]:
-    """One gradient step; the inference returned is the one of the weights before the step."""
     (_, (metrics, inference)), grads = jax.value_and_grad(loss, has_aux=True)(learner.params, nets, batch, key, config)
     learner, norm = apply_gradients(learner, grads, config.optimizer)
     return learner, inference, metrics | {"model_grad_norm": norm["grad_norm"]}

@@ -40,7 +40,7 @@ traces = []
 
 def _update(config: Any, state: AgentState, batch: Episode, key: Key) -> tuple[AgentState, dict]:
     traces.append(config)
-    return agent.update(config, SPEC, state, batch, key)
+    return agent.update(config, SPEC, state, jax.tree.map(lambda x: x[None], batch), key)
 
 
 update = jax.jit(_update)

@@ -37,7 +37,7 @@ def episode(state: AgentState) -> Episode:
 
 @pytest.fixture(scope="module")
 def updated(state: AgentState, episode: Episode) -> tuple[AgentState, Metrics]:
-    batch = jax.tree.map(lambda x: jnp.swapaxes(x[:3, :4], 0, 1), episode)
+    batch = jax.tree.map(lambda x: jnp.swapaxes(x[:3, :4], 0, 1)[None], episode)
     update = jax.jit(lambda *args: agent.update(CONFIG.agent, SPEC, *args))
     return update(state, batch, jax.random.key(2))
 

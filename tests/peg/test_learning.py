@@ -41,6 +41,11 @@ def predicts_open_loop(nets: Any, params: Any, episode: Episode, key: Key) -> Ar
     return jnp.abs(world_model.decode(nets, params, latent.feature) - episode.obs[6]).mean()
 
 
+def one_of(batch: Episode) -> Episode:
+    """The batch as the only one of an update."""
+    return jax.tree.map(lambda x: x[None], batch)
+
+
 @pytest.fixture(scope="module")
 def trained_model() -> dict[str, np.ndarray]:
     config = tiny.agent_config(world_model=MODEL)
@@ -54,7 +59,7 @@ def trained_model() -> dict[str, np.ndarray]:
         learner = init_learner(world_model.init(nets, key), FAST)
 
         def step(learner: Any, key: Key) -> tuple[Any, Array]:
-            learner, _, metrics = world_model.update(learner, nets, batch(key), key, MODEL)
+            learner, _, metrics = world_model.update(learner, nets, one_of(batch(key)), key, MODEL)
             return learner, metrics["observation_loss"]
 
         trained, losses = jax.lax.scan(step, learner, jax.random.split(key, 600))

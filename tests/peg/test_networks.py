@@ -60,7 +60,7 @@ def test_parameter_counts_are_the_published_ones(index: int) -> None:
 
 def test_bfloat16_changes_no_type_or_shape_of_the_state() -> None:
     config = tiny.agent_config(dtype="bfloat16")
-    batch = jax.eval_shape(tiny.random_batch, jax.random.key(0))
+    batch = jax.eval_shape(lambda key: jax.tree.map(lambda x: x[None], tiny.random_batch(key)), jax.random.key(0))
     state = shapes(config, tiny.spec())
     after, metrics = jax.eval_shape(
         lambda state, batch, key: agent.update(config, tiny.spec(), state, batch, key), state, batch, jax.random.key(0)
