@@ -37,12 +37,15 @@ def draw_evaluation(path: Path, task: Task, evaluation: Evaluation, stride: int 
         evaluation: of one seed.
         stride: environment steps per frame.
     """
-    render = jax.jit(lambda obs, goal: task.env.render(obs, goal, task.params))
+    render = jax.jit(jax.vmap(lambda obs, goal, path: task.env.render(obs, goal, task.params, path)))
+    obs, goal = jnp.asarray(evaluation.obs), jnp.asarray(evaluation.goal)
+    path = np.array(task.env.achieved_goal(obs)).swapaxes(0, 1)
+    goals = list(np.asarray(render(goal, goal, np.full_like(path, np.nan))))
     frames = []
-    goals = [np.asarray(render(goal, goal)) for goal in evaluation.goal]
-    for obs in evaluation.obs[::stride]:
-        rollouts = [np.asarray(render(o, g)) for o, g in zip(obs, evaluation.goal, strict=True)]
-        frames.append(tile(goals + rollouts, columns=len(goals)))
+    for time in range(0, obs.shape[0], stride):
+        walked = path.copy()
+        walked[:, time + 1 :] = np.nan
+        frames.append(tile(goals + list(np.asarray(render(obs[time], goal, walked))), columns=len(goals)))
     write_animation(path, np.stack(frames), fps=20)
 
 

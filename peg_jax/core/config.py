@@ -27,4 +27,5 @@ class ConfigError(ValueError):
 def require(condition: bool, option: str, value: object, remedy: str) -> None:
     """Raise `ConfigError` naming `option` (as typed on the command line) and its `value` unless `condition` holds."""
     if not condition:
-        raise ConfigError(f"--{option.replace('_', '-')}={value} cannot work: {remedy}")
+        shown = f"{value:g}" if isinstance(value, float) else value
+        raise ConfigError(f"--{option.replace('_', '-')}={shown} cannot work: {remedy}")

@@ -63,8 +63,8 @@ class GoalEnvironment(Protocol):
     def eval_goal_names(self) -> tuple[str, ...]:
         """One short name per evaluation goal."""
 
-    def render(self, obs: Array, desired_goal: Array, params: EnvParams) -> Array:
-        """A picture `[H, W, 3]` uint8; what lies outside it is not drawn."""
+    def render(self, obs: Array, desired_goal: Array, params: EnvParams, trajectory: Array | None = None) -> Array:
+        """A picture `[H, W, 3]` uint8; what lies outside it is not drawn, nor are NaN rows of `trajectory [T, D]`."""
 
 
 class Task(NamedTuple):

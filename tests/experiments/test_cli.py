@@ -102,7 +102,7 @@ def test_a_damaged_config_is_refused_by_name(existing: Path) -> None:
 
 def test_every_option_has_help() -> None:
     command = [sys.executable, "-m", "experiments.peg", "--help"]
-    environment = os.environ | {"PYTHONPATH": ".", "COLUMNS": "200"}
+    environment = os.environ | {"PYTHONPATH": ".", "COLUMNS": "100"}
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert shown.returncode == 0
     lines = [line.strip(" │") for line in shown.stdout.splitlines()]

@@ -54,7 +54,8 @@ def test_refused(field: str, value: Any, option: str, remedy: str) -> None:
     with pytest.raises(ConfigError) as error:
         validate(tiny.replace(tiny.config(), field, value), STEPS, GOAL_SIZE)
     message = str(error.value)
-    assert message.startswith(f"--{option}={value} ")
+    shown = f"{value:g}" if isinstance(value, float) else value
+    assert message.startswith(f"--{option}={shown} ")
     assert remedy in message
 
 
