@@ -37,13 +37,13 @@ def draw_evaluation(path: Path, task: Task, evaluation: Evaluation, stride: int 
         evaluation: of one seed.
         stride: environment steps per frame.
     """
-    render = jax.jit(jax.vmap(lambda obs, goal, path: task.env.render(obs, goal, task.params, path)))
+    render = jax.jit(jax.vmap(lambda obs, goal, trail: task.env.render(obs, goal, task.params, trail)))
     obs, goal = jnp.asarray(evaluation.obs), jnp.asarray(evaluation.goal)
-    path = np.array(task.env.achieved_goal(obs)).swapaxes(0, 1)
-    goals = list(np.asarray(render(goal, goal, np.full_like(path, np.nan))))
+    trail = np.array(task.env.achieved_goal(obs)).swapaxes(0, 1)
+    goals = list(np.asarray(render(goal, goal, np.full_like(trail, np.nan))))
     frames = []
     for time in range(0, obs.shape[0], stride):
-        walked = path.copy()
+        walked = trail.copy()
         walked[:, time + 1 :] = np.nan
         frames.append(tile(goals + list(np.asarray(render(obs[time], goal, walked))), columns=len(goals)))
     write_animation(path, np.stack(frames), fps=20)

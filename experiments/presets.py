@@ -74,7 +74,7 @@ FAST: Changes = {
     "eval_every": 4_000,
     "eval_repeats": 5,
     "checkpoint_every": 40_000,
-    "steps": 72_000,
+    "steps": 48_000,
 }
 
 SMOKE: Changes = {
