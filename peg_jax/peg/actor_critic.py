@@ -157,7 +157,8 @@ def update(
     dream, returns = jax.lax.stop_gradient((dream, returns))
 
     def value_loss(params: Params) -> tuple[Array, Array]:
-        value = make_value(nets, params, goal_embed)(dream.feature[:-1])
+        # One time step after the other: the activations of one fit a CPU's caches, those of all do not.
+        value = jax.lax.map(make_value(nets, params, goal_embed), dream.feature[:-1])
         return critic_loss(value, returns, weights), value.mean()
 
     (critic_value, mean_value), critic_grads = jax.value_and_grad(value_loss, has_aux=True)(state.critic.params)

@@ -155,15 +155,19 @@ def achiever_reward(config: AgentConfig, nets: Networks, state: AgentState, mode
     return lambda feature, previous, following: score_with_gradient(score, feature)
 
 
-def explorer_reward(config: AgentConfig, nets: Networks, members: Params) -> RewardFn:
-    """The ensemble's disagreement at a latent, conditioned on the action its configuration names."""
+def explorer_reward(config: AgentConfig, nets: Networks, members: Params, differentiable: bool) -> RewardFn:
+    """The ensemble's disagreement at a latent, conditioned on the action its configuration names.
+
+    Without `differentiable` there is no gradient, and none of its matrix products is computed.
+    """
 
     def score(inputs: Array) -> Array:
         return disagreement.reward(nets.member, members, inputs, config.disagreement)
 
     def reward(feature: Array, previous: Array, following: Array) -> Array:
         action = previous if config.disagreement.condition == "previous_action" else following
-        return score_with_gradient(score, jnp.concatenate([feature, action], axis=-1))
+        inputs = jnp.concatenate([feature, action], axis=-1)
+        return score_with_gradient(score, inputs) if differentiable else score(inputs)
 
     return reward
 
@@ -208,7 +212,7 @@ def update_explorer(
     key: Key,
 ) -> tuple[ActorCriticState, Metrics]:
     """One step of the explorer on its own imagined rollouts."""
-    reward = explorer_reward(config, nets, members)
+    reward = explorer_reward(config, nets, members, differentiable=True)
 
     def dream_fn(policy: PolicyFn, value: ValueFn, key: Key) -> Dream:
         horizon, dynamics = config.imagination.horizon, make_dynamics(nets, model)

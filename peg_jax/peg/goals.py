@@ -89,7 +89,7 @@ def imagine_go_phase(task: Task, config: PEGConfig, agent: AgentState, start: La
         action_size=task.action_size,
         policy=policy,
         dynamics=agent_module.make_dynamics(nets, params),
-        reward=agent_module.explorer_reward(config.agent, nets, agent.disagreement.params),
+        reward=agent_module.explorer_reward(config.agent, nets, agent.disagreement.params, differentiable=False),
         value=actor_critic.make_value(nets.explorer, agent.explorer.slow_critic),
         horizon=config.planner.horizon,
         key=key,
