@@ -77,6 +77,11 @@ class GoalEnvironment(
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
         """Whether goals are met, per metric name: two `[..., D]` that broadcast give bool `[...]`."""
 
+    @property
+    def render_extent(self) -> tuple[float, float, float, float] | None:
+        """What a picture covers, (x_min, x_max, y_min, y_max) in the first two goal dimensions; None: it is no map."""
+        return None
+
     @abc.abstractmethod
     def render(
         self, obs: jax.Array, desired_goal: jax.Array, params: EnvParams, trajectory: jax.Array | None = None

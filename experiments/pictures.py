@@ -49,26 +49,24 @@ def draw_evaluation(path: Path, task: Task, evaluation: Evaluation, stride: int 
     write_animation(path, np.stack(frames), fps=20)
 
 
-def map_extent(task: Task) -> tuple[float, float, float, float]:
-    """What a picture from above covers: the first two dimensions of the observation space."""
-    space = task.env.observation_space(task.params)
-    low, high = (np.broadcast_to(np.asarray(x), space.shape) for x in (space.low, space.high))
-    return float(low[0]), float(high[0]), float(low[1]), float(high[1])
-
-
-def _background(task: Task) -> np.ndarray:
+def _map(task: Task) -> tuple[np.ndarray | None, tuple[float, float, float, float]]:
+    """The empty environment from above and what it covers; without such a view, the planner's bounds on a plain map."""
+    extent = task.env.render_extent
+    if extent is None:
+        low, high = np.asarray(task.goal_low), np.asarray(task.goal_high)
+        return None, (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
     nowhere = jnp.full(task.obs_size, 1e6)  # neither agent nor goal in sight
-    return np.asarray(task.env.render(nowhere, nowhere, task.params))
+    return np.asarray(task.env.render(nowhere, nowhere, task.params)), extent
 
 
 def draw_top_goals(path: Path, task: Task, paths: np.ndarray, goals: np.ndarray, fitness: np.ndarray) -> np.ndarray:
     """`top_10_cem`: the best planned goals and the imagined rollouts toward them, seen from above."""
-    return rollout_map(path, paths[..., :2], goals[:, :2], fitness, _background(task), map_extent(task))
+    return rollout_map(path, paths[..., :2], goals[:, :2], fitness, *_map(task))
 
 
 def draw_goal_map(path: Path, task: Task, goals: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The goals commanded over training, coloured by when."""
-    return goal_map(path, goals[:, :2], steps, _background(task), map_extent(task))
+    return goal_map(path, goals[:, :2], steps, *_map(task))
 
 
 def draw_curves(path: Path, metrics_file: Path) -> np.ndarray:

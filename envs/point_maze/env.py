@@ -192,6 +192,12 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
         """The position, followed by the goal where the constructor asked for it: `[2]` or `[4]`."""
         return jnp.concatenate([state.pos, state.goal]) if self.goal_in_observation else state.pos
 
+    @property
+    def render_extent(self) -> tuple[float, float, float, float]:
+        """The maze with the border around it, cells."""
+        low, high = render.extent()
+        return low, high, low, high
+
     def render(
         self, obs: jax.Array, desired_goal: jax.Array, params: EnvParams, trajectory: jax.Array | None = None
     ) -> jax.Array:

@@ -33,6 +33,12 @@ def to_pixel(point: np.ndarray, size: int) -> np.ndarray:
     return np.stack([along[..., 0], size - along[..., 1]], axis=-1)
 
 
+def extent() -> tuple[float, float]:
+    """Coordinates at the two ends of a picture's axis, the same for x and y."""
+    border = _BORDER * maze.SIZE / (1 - 2 * _BORDER)
+    return -0.5 - border, maze.SIZE - 0.5 + border
+
+
 def background(size: int) -> np.ndarray:
     """The empty maze, `[size, size, 3]` uint8, black walls on white, one pixel wide per 100."""
     picture = np.full((size, size, 3), 255, dtype=np.uint8)

@@ -63,6 +63,10 @@ class GoalEnvironment(Protocol):
     def eval_goal_names(self) -> tuple[str, ...]:
         """One short name per evaluation goal."""
 
+    @property
+    def render_extent(self) -> tuple[float, float, float, float] | None:
+        """What a picture covers, (x_min, x_max, y_min, y_max), if it is a map of the first two goal dimensions."""
+
     def render(self, obs: Array, desired_goal: Array, params: EnvParams, trajectory: Array | None = None) -> Array:
         """A picture `[H, W, 3]` uint8; what lies outside it is not drawn, nor are NaN rows of `trajectory [T, D]`."""
 
