@@ -98,7 +98,7 @@ def _compile(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Figure
     figures = {
         "compile_seconds": round(seconds, 1),
         "temporary_gigabytes": round(memory.temp_size_in_bytes / 1e9, 3),
-        "compiled_matmul_gflop": round(compiled_matmul_flops(text) / 1e9, 2),
+        "compiled_matmul_gflop": round(compiled_matmul_flops(text) / 1e9, 4),
     }
     return compiled, figures
 
@@ -116,7 +116,7 @@ def bench_update(config: RunConfig, task: Task, repeats: int) -> Figures:
     update, figures = _compile(lambda c, a, b, k: agent_module.update(c.agent, spec, a, b, k), *arguments)
     parts = needed_update_flops(algorithm, spec)
     needed = sum(parts.values())
-    figures["needed_matmul_gflop"] = round(needed / 1e9, 2)
+    figures["needed_matmul_gflop"] = round(needed / 1e9, 4)
     figures["needed_by_part"] = {name: round(flops / 1e9, 2) for name, flops in parts.items()}
     return figures | _share_of_peak(update, arguments, needed, repeats)
 
@@ -136,7 +136,7 @@ def bench_plan(config: RunConfig, task: Task, repeats: int) -> Figures:
     arguments = (algorithm, agent, key)
     compiled, figures = _compile(plan, *arguments)
     needed = needed_plan_flops(algorithm, spec)
-    figures["needed_matmul_gflop"] = round(needed / 1e9, 2)
+    figures["needed_matmul_gflop"] = round(needed / 1e9, 4)
     return figures | _share_of_peak(compiled, arguments, needed, repeats)
 
 

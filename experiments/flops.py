@@ -36,7 +36,8 @@ class _Sizes:
         self.encoder = _mlp(observed, model.encoder_layers, model.units, 0)
         self.decoder = _mlp(feature, model.decoder_layers, model.units, spec.obs_size)
         self.embed_head = _mlp(feature, model.decoder_layers, model.units, embed)
-        advance = (stoch_size(model) + spec.action_size) * model.hidden + (model.hidden + model.deter) * 3 * model.deter
+        gru_inputs = model.hidden * (2 if model.sine_scale else 1) + model.deter
+        advance = (stoch_size(model) + spec.action_size) * model.hidden + gru_inputs * 3 * model.deter
         self.prior_step = advance + model.deter * model.hidden + model.hidden * stats
         self.posterior = (model.deter + embed) * model.hidden + model.hidden * stats
         self.distance = _mlp(embed, distance.layers, distance.units, 1)

@@ -69,10 +69,11 @@ def over_seeds(function: Callable[..., Any], num_seeds: int, in_axes: Any, out_a
 
 def _reshape(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
     """Apply `change` to the leaves of `tree` whose entry in the prefix tree `axes` is 0."""
-    is_none = lambda node: node is None  # noqa: E731
-    return jax.tree.map(
-        lambda axis, part: part if axis is None else jax.tree.map(change, part), axes, tree, is_leaf=is_none
-    )
+
+    def along(axis: int | None, part: Any) -> Any:
+        return part if axis is None else jax.tree.map(change, part)
+
+    return jax.tree.map(along, axes, tree, is_leaf=lambda node: node is None)
 
 
 def run_task(config: RunConfig) -> Task:

@@ -153,32 +153,43 @@ def update(
         baseline = slow_value(jax.lax.stop_gradient(dream.feature[:-2])) if needs_baseline else None
         return actor_loss(dream, returns, weights, config.entropy, reinforce, baseline), (dream, returns)
 
-    (actor_value, (dream, returns)), actor_grads = jax.value_and_grad(loss, has_aux=True)(state.actor.params)
+    (value, (dream, returns)), grads = jax.value_and_grad(loss, has_aux=True)(state.actor.params)
     dream, returns = jax.lax.stop_gradient((dream, returns))
-
-    def value_loss(params: Params) -> tuple[Array, Array]:
-        # One time step after the other: the activations of one fit a CPU's caches, those of all do not.
-        value = jax.lax.map(make_value(nets, params, goal_embed), dream.feature[:-1])
-        return critic_loss(value, returns, weights), value.mean()
-
-    (critic_value, mean_value), critic_grads = jax.value_and_grad(value_loss, has_aux=True)(state.critic.params)
-    actor, actor_norm = apply_gradients(state.actor, actor_grads, config.actor)
-    critic, critic_norm = apply_gradients(state.critic, critic_grads, config.critic)
+    actor, norm = apply_gradients(state.actor, grads, config.actor)
+    critic, critic_metrics = _update_critic(
+        state.critic, nets, dream.feature[:-1], goal_embed, returns, weights, config
+    )
     metrics = {
-        "actor_loss": actor_value,
-        "actor_grad_norm": actor_norm["grad_norm"],
+        "actor_loss": value,
+        "actor_grad_norm": norm["grad_norm"],
         "actor_ent": dream.entropy.mean(),
         "actor_ent_scale": jnp.asarray(config.entropy, jnp.float32),
-        "critic_loss": critic_value,
-        "critic_grad_norm": critic_norm["grad_norm"],
-        "critic": mean_value,
         "critic_slow": dream.value_tp1.mean(),
         "critic_target": returns.mean(),
         "reward_mean": dream.reward.mean(),
         "reward_std": dream.reward.std(),
     }
     slow = update_slow(state.slow_critic, critic.params, state.updates, config)
-    return ActorCriticState(actor, critic, slow, state.updates + 1), dream, metrics
+    return ActorCriticState(actor, critic, slow, state.updates + 1), dream, metrics | critic_metrics
+
+
+def _update_critic(
+    learner: Learner,
+    nets: ActorCriticNets,
+    feature: Array,
+    goal_embed: Array | None,
+    returns: Array,
+    weights: Array,
+    config: ActorCriticConfig,
+) -> tuple[Learner, Metrics]:
+    def loss(params: Params) -> tuple[Array, Array]:
+        # One time step after the other: the activations of one fit a CPU's caches, those of all do not.
+        value = jax.lax.map(make_value(nets, params, goal_embed), feature)
+        return critic_loss(value, returns, weights), value.mean()
+
+    (value, mean), grads = jax.value_and_grad(loss, has_aux=True)(learner.params)
+    learner, norm = apply_gradients(learner, grads, config.critic)
+    return learner, {"critic_loss": value, "critic_grad_norm": norm["grad_norm"], "critic": mean}
 
 
 def update_slow(slow: Params, fast: Params, updates: Array, config: ActorCriticConfig) -> Params:

@@ -288,7 +288,7 @@ def test_actor_gradients_equal_plain_differentiation(name: str, state: AgentStat
     policy_state, nets, config = getattr(state, name), getattr(NETS, name), getattr(CONFIG, name)
     lean = {
         "achiever": agent.achiever_reward(CONFIG, NETS, state, model, starts.goal_embed),
-        "explorer": agent.explorer_reward(CONFIG, NETS, state.disagreement.params),
+        "explorer": agent.explorer_reward(CONFIG, NETS, state.disagreement.params, differentiable=True),
     }[name]
     plain = plain_rewards(state, starts.goal_embed)[name]
 

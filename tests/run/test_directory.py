@@ -57,7 +57,7 @@ def test_each_start_is_recorded(tmp_path: Path) -> None:
     run.write_config(Config(steps=5))
     starts = run.read_starts()
     assert len(starts) == 2 and run.read_config()["steps"] == 5
-    assert starts[0]["packages"]["jax"] and starts[0]["cpu_count"] and "pytest" in starts[0]["command"]
+    assert starts[0]["packages"]["jax"] and starts[0]["cpu_count"] and "python" in starts[0]["command"]
 
 
 def test_naming_a_directory_touches_nothing(tmp_path: Path) -> None:
