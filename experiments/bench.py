@@ -169,7 +169,7 @@ def bench_epoch(config: RunConfig, repeats: int) -> Figures:
     validate_run(config)
     task = run_task(config)
     began = time.perf_counter()
-    program = compile_program(config)
+    program = compile_program(config, task, abstract_state(config, task))
     compile_seconds = time.perf_counter() - began
     state, algorithm = initial_state(config, task), config.algorithm()
     state, _ = program.epoch(algorithm, state)  # the first one makes the pretraining updates as well

@@ -86,10 +86,8 @@ def abstract_state(config: RunConfig, task: Task) -> TrainState:
     return jax.eval_shape(_init(config, task), seed_keys(config))
 
 
-def compile_program(config: RunConfig) -> Program:
-    """Compile what a run needs, saying so on the way."""
-    task = run_task(config)
-    state = abstract_state(config, task)
+def compile_program(config: RunConfig, task: Task, state: TrainState) -> Program:
+    """Compile what a run needs, saying so on the way; `state` may be abstract."""
     cycles = max(1, config.log_every // (config.loop.num_envs * task.episode_steps))
 
     def run_epoch(algorithm: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:

@@ -45,9 +45,10 @@ class Trainer:
         self.config, self.directory, self.console = config, directory, console
         self.algorithm = config.algorithm()
         self.store = CheckpointStore(directory.checkpoints)
-        state = abstract_state(config, run_task(config))
+        task = run_task(config)
+        self.template = state = abstract_state(config, task)
         console.print(state_table(_sized(state), config.num_seeds))
-        self.program: Program = compile_program(config)
+        self.program: Program = compile_program(config, task, state)
         self.state, self.resumed_at = self._start_or_resume()
         self.writers = [MetricsWriter(path, resume_step=self.resumed_at) for path in self.seed_paths]
         self.clock = WallClock(directory.path / "timing.jsonl", self.resumed_at)
@@ -66,8 +67,7 @@ class Trainer:
     def _start_or_resume(self) -> tuple[TrainState, int | None]:
         if self.store.latest() is None:
             return initial_state(self.config, self.program.task), None
-        template = abstract_state(self.config, self.program.task)
-        state, step = self.store.restore(template)
+        state, step = self.store.restore(self.template)
         self.console.print(f"resumed at {step:,} environment steps")
         return state, step
 
