@@ -28,21 +28,20 @@ CURVES = (
 )
 
 
-def draw_evaluation(path: Path, task: Task, evaluation: Evaluation, stride: int = 1) -> None:
+def draw_evaluation(path: Path, task: Task, evaluation: Evaluation) -> None:
     """`eval_gc_policy`: for each goal, the goal's picture above the rollout, goals side by side (peg.md 8.3).
 
     Args:
         path: without suffix.
         task: for the renderer.
         evaluation: of one seed.
-        stride: environment steps per frame.
     """
     render = jax.jit(jax.vmap(lambda obs, goal, trail: task.env.render(obs, goal, task.params, trail)))
     obs, goal = jnp.asarray(evaluation.obs), jnp.asarray(evaluation.goal)
     trail = np.array(task.env.achieved_goal(obs)).swapaxes(0, 1)
     goals = list(np.asarray(render(goal, goal, np.full_like(trail, np.nan))))
     frames = []
-    for time in range(0, obs.shape[0], stride):
+    for time in range(obs.shape[0]):
         walked = trail.copy()
         walked[:, time + 1 :] = np.nan
         frames.append(tile(goals + list(np.asarray(render(obs[time], goal, walked))), columns=len(goals)))
