@@ -26,6 +26,16 @@ def _mlp(inputs: int, layers: int, units: int, outputs: int) -> Layers:
     return Layers(inputs * units, (layers - 1) * units**2 + units * outputs)
 
 
+def _of_goal(
+    inputs: int, context: int, layers: int, units: int, outputs: int, sine_scale: float
+) -> tuple[Layers, Layers]:
+    """A network of a state and a goal: the part done for every state, and the goal's part."""
+    if not sine_scale:
+        return _mlp(inputs, layers, units, outputs), Layers(context * units, 0)
+    tower = layers * units**2  # the second layer reads twice the units
+    return Layers(inputs * units, tower + units**2 + units * outputs), Layers(context * units, tower)
+
+
 class _Sizes:
     """Multiply-adds per row of every part of the agent."""
 
@@ -40,13 +50,15 @@ class _Sizes:
         advance = (stoch_size(model) + spec.action_size) * model.hidden + gru_inputs * 3 * model.deter
         self.prior_step = advance + model.deter * model.hidden + model.hidden * stats
         self.posterior = (model.deter + embed) * model.hidden + model.hidden * stats
-        self.distance = _mlp(embed, distance.layers, distance.units, 1)
-        self.distance_context = embed * distance.units
+        self.distance, self.distance_context = _of_goal(
+            embed, embed, distance.layers, distance.units, 1, distance.sine_scale
+        )
         self.member = _mlp(feature + spec.action_size, ensemble.layers, ensemble.units, stoch_size(model))
         actions = spec.action_size * (1 if spec.discrete else 2)
-        self.achiever = _mlp(feature, config.achiever.layers, config.achiever.units, actions)
-        self.achiever_critic = _mlp(feature, config.achiever.layers, config.achiever.units, 1)
-        self.achiever_context = embed * config.achiever.units
+        achiever = (config.achiever.layers, config.achiever.units)
+        scale = config.achiever.sine_scale
+        self.achiever, self.achiever_context = _of_goal(feature, embed, *achiever, actions, scale)
+        self.achiever_critic, _ = _of_goal(feature, embed, *achiever, 1, scale)
         self.explorer = _mlp(feature, config.explorer.layers, config.explorer.units, actions)
         self.explorer_critic = _mlp(feature, config.explorer.layers, config.explorer.units, 1)
 
@@ -77,8 +89,9 @@ def needed_update_flops(config: PEGConfig, spec: Spec) -> dict[str, float]:
 
     reward = sizes.embed_head.forward + sizes.distance.forward
     achiever = horizon * dreamt(sizes.achiever, sizes.achiever_critic, reward)
-    contexts = 2 * sizes.achiever_context + 3 * sizes.achiever_context + sizes.distance_context
-    distance = 2 * sizes.embed_head.forward + _trained(sizes.distance) + 2 * sizes.distance_context
+    # Of the actor and of the critic, trained; of the slow critic and of the distance in the reward, frozen.
+    contexts = 2 * _trained(sizes.achiever_context) + sizes.achiever_context.forward + sizes.distance_context.forward
+    distance = 2 * sizes.embed_head.forward + _trained(sizes.distance) + _trained(sizes.distance_context)
     member = agent.disagreement.members * sizes.member.forward
     explorer = horizon * dreamt(sizes.explorer, sizes.explorer_critic, member)
     ensemble = batch * (length - 1) * agent.disagreement.members * _trained(sizes.member)
@@ -96,7 +109,7 @@ def needed_plan_flops(config: PEGConfig, spec: Spec) -> float:
     sizes = _Sizes(agent, spec)
     member = agent.disagreement.members * sizes.member.forward
     step = sizes.achiever.forward + sizes.prior_step + member + sizes.explorer_critic.forward
-    once = sizes.encoder.forward + sizes.achiever_context
+    once = sizes.encoder.forward + sizes.achiever_context.forward
     rollouts = planner.candidates * planner.repeat_samples * planner.iterations
     return 2.0 * rollouts * (planner.horizon * step + once)
 

@@ -8,7 +8,7 @@ from flax import struct
 
 from peg_jax.core import rng
 from peg_jax.core.distributions import LOG_SQRT_2PI, ActionDistribution, OneHot, TruncatedNormal, bounded_std
-from peg_jax.core.nets import MLP, init_mlp, score_with_gradient
+from peg_jax.core.nets import Network, init_mlp, score_with_gradient
 from peg_jax.core.optim import Learner, apply_gradients, init_learner
 from peg_jax.core.returns import lambda_return
 from peg_jax.core.types import Array, Key, Metrics, Params
@@ -73,8 +73,8 @@ def make_value(nets: ActorCriticNets, params: Params, goal_embed: Array | None =
     return lambda feature: nets.critic.apply(params, feature, context)[..., 0]
 
 
-def _context(net: MLP, params: Params, goal_embed: Array | None) -> Array | None:
-    return None if goal_embed is None else net.apply(params, goal_embed, method=MLP.embed_context)
+def _context(net: Network, params: Params, goal_embed: Array | None) -> Array | None:
+    return None if goal_embed is None else net.apply(params, goal_embed, method="embed_context")
 
 
 def reinforce_share(nets: ActorCriticNets, config: ActorCriticConfig) -> float | Array:

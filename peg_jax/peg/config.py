@@ -45,8 +45,10 @@ class DistanceConfig:
 
     layers: int = static(4)  # ELU layers
     units: int = static(400)  # width
+    sine_scale: float = static(0.0)  # above 0: a `GoalMLP` with sines of this frequency; 0: one plain network
     positives: int = static(256)  # pairs from one imagined rollout, per update
     negative_factor: float = static(0.0)  # pairs across replay sequences, as a share of the positives
+    expectile: float = 0.5  # of the labels that the network learns: 0.5 their mean, less the shorter ones among them
     normalize_inputs: bool = static(False)  # divide each embedding by its own norm (trap T15 fixed: per row)
     optimizer: OptimizerConfig = nested(OptimizerConfig)
 
@@ -57,6 +59,9 @@ class ActorCriticConfig:
 
     layers: int = static(4)  # ELU layers of actor and critic
     units: int = static(400)  # their width
+    sine_scale: float = static(
+        0.0
+    )  # above 0: actor and critic with a goal are a `GoalMLP` with sines of this frequency
     min_std: float = 0.1  # floor of the actor's standard deviation
     entropy: float = 1e-4  # weight of the policy's entropy
     return_lambda: float = 0.95  # mixing weight of the lambda-return
@@ -248,6 +253,8 @@ def _validate_sizes(config: PEGConfig) -> None:
         require(value >= 1, option, value, "it must be at least 1")
     at_least_two = {
         "agent.disagreement.members": agent.disagreement.members,
+        **({"agent.distance.layers": agent.distance.layers} if agent.distance.sine_scale else {}),
+        **({"agent.achiever.layers": agent.achiever.layers} if agent.achiever.sine_scale else {}),
         "planner.candidates": planner.candidates,
         "replay.length": replay.length,
     }
@@ -285,6 +292,7 @@ def _validate_numbers(config: PEGConfig) -> None:
         "agent.explorer.slow-fraction": agent.explorer.slow_fraction,
         "agent.explorer.dynamics-share": agent.explorer.dynamics_share,
         "agent.imagination.hindsight": agent.imagination.hindsight,
+        "agent.distance.expectile": agent.distance.expectile,
         "agent.world-model.kl-balance": agent.world_model.kl_balance,
         "planner.discount": planner.discount,
         "planner.env-goal-chance": planner.env_goal_chance,
@@ -293,6 +301,7 @@ def _validate_numbers(config: PEGConfig) -> None:
     for option, value in unit.items():
         require(0.0 <= value <= 1.0, option, value, "it must lie between 0 and 1")
     positive = {
+        "agent.distance.expectile": agent.distance.expectile,
         "agent.world-model.decoder-std": agent.world_model.decoder_std,
         "agent.world-model.period": agent.world_model.period,
         "agent.world-model.min-std": agent.world_model.min_std,

@@ -32,7 +32,9 @@ def _at_once(net: MLP, params: Params, inputs: Array) -> Array:
 
 
 def _in_turn(net: MLP, params: Params, inputs: Array) -> Array:
-    return jax.lax.map(lambda member: net.apply(member, inputs), params)
+    # Unrolled: a loop would copy each member's weights out of the batched tree every time around.
+    members = jax.tree.leaves(params)[0].shape[0]
+    return jnp.stack([net.apply(jax.tree.map(lambda x, i=i: x[i], params), inputs) for i in range(members)])
 
 
 def intrinsic_reward(predictions: Array, config: DisagreementConfig) -> Array:

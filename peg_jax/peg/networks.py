@@ -1,11 +1,12 @@
 """All networks of the agent, built from the configuration; their parameters live in the agent's state."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from peg_jax.core.nets import MLP
-from peg_jax.peg.config import ActorCriticConfig, AgentConfig
+from peg_jax.core.nets import MLP, GoalMLP, Network
+from peg_jax.peg.config import ActorCriticConfig, AgentConfig, DistanceConfig
 from peg_jax.peg.rssm import RSSM, feature_size, stoch_size
 
 
@@ -20,8 +21,8 @@ class Spec(NamedTuple):
 class ActorCriticNets(NamedTuple):
     """A policy and its value function over `[feature, context]`; the explorer has no context."""
 
-    actor: MLP
-    critic: MLP
+    actor: Network
+    critic: Network
     discrete: bool
 
 
@@ -32,7 +33,7 @@ class Networks(NamedTuple):
     rssm: RSSM
     decoder: MLP
     embed_head: MLP
-    distance: MLP
+    distance: Network
     achiever: ActorCriticNets
     explorer: ActorCriticNets
     member: MLP  # one network of the disagreement ensemble
@@ -47,10 +48,17 @@ def make_networks(config: AgentConfig, spec: Spec) -> Networks:
     def mlp(inputs: int, layers: int, units: int, outputs: int = 0, context: int = 0) -> MLP:
         return MLP(inputs, layers, units, outputs, context, dtype)
 
-    def actor_critic(ac: ActorCriticConfig, context: int) -> ActorCriticNets:
+    def of_goal(inputs: int, sizes: ActorCriticConfig | DistanceConfig, outputs: int) -> Network:
+        if sizes.sine_scale:
+            return GoalMLP(inputs, sizes.layers, sizes.units, outputs, embed, sizes.sine_scale, dtype)
+        return mlp(inputs, sizes.layers, sizes.units, outputs, context=embed)
+
+    def actor_critic(make: Callable[[int, ActorCriticConfig, int], Network], ac: ActorCriticConfig) -> ActorCriticNets:
         actor_outputs = spec.action_size * (1 if spec.discrete else 2)
-        actor = mlp(feature, ac.layers, ac.units, actor_outputs, context)
-        return ActorCriticNets(actor, mlp(feature, ac.layers, ac.units, 1, context), spec.discrete)
+        return ActorCriticNets(make(feature, ac, actor_outputs), make(feature, ac, 1), spec.discrete)
+
+    def plain(inputs: int, sizes: ActorCriticConfig, outputs: int) -> Network:
+        return mlp(inputs, sizes.layers, sizes.units, outputs)
 
     ensemble = config.disagreement
     return Networks(
@@ -58,8 +66,8 @@ def make_networks(config: AgentConfig, spec: Spec) -> Networks:
         rssm=RSSM(model, embed, spec.action_size, dtype),
         decoder=mlp(feature, model.decoder_layers, model.units, spec.obs_size),
         embed_head=mlp(feature, model.decoder_layers, model.units, embed),
-        distance=mlp(embed, config.distance.layers, config.distance.units, 1, context=embed),
-        achiever=actor_critic(config.achiever, embed),
-        explorer=actor_critic(config.explorer, 0),
+        distance=of_goal(embed, config.distance, 1),
+        achiever=actor_critic(of_goal, config.achiever),
+        explorer=actor_critic(plain, config.explorer),
         member=mlp(feature + spec.action_size, ensemble.layers, ensemble.units, stoch_size(model)),
     )

@@ -4,10 +4,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from peg_jax.core import nets
-from peg_jax.core.nets import MLP, elu, init_ensemble, score_with_gradient
+from peg_jax.core.nets import MLP, GoalMLP, elu, init_ensemble, score_with_gradient
 
 init_mlp = jax.jit(nets.init_mlp, static_argnums=0)  # faster to compile as one program
 
@@ -92,3 +93,55 @@ def test_score_with_gradient_gives_its_parameters_none() -> None:
     x = jnp.ones((2, 3))
     gradient = jax.grad(lambda scale: score_with_gradient(lambda r: scale * r.sum(-1), x).sum())(2.0)
     assert float(gradient) == 0.0
+
+
+def goal_net() -> GoalMLP:
+    return GoalMLP(inputs=2, layers=2, units=32, outputs=1, context=2, sine_scale=6.0)
+
+
+def test_a_goal_network_is_the_product_of_two_towers() -> None:
+    net = goal_net()
+    params = init_mlp(net, jax.random.key(0))
+    x, goal = jax.random.normal(jax.random.key(1), (2, 5, 2))
+    layers = params["params"]
+
+    def dense(name: str, y: jax.Array) -> jax.Array:
+        return y @ layers[name]["kernel"] + layers[name]["bias"]
+
+    def tower(name: str, y: jax.Array) -> jax.Array:
+        z = dense(f"{name}_0", y)
+        return dense(f"{name}_1", jnp.concatenate([jax.nn.elu(z), jnp.sin(6.0 * z)], axis=-1))
+
+    product = jax.nn.elu(tower("state_tower", x)) * tower("goal_tower", goal)
+    expected = dense("out", jax.nn.elu(dense("joint", product)))
+    ours = net.apply(params, x, net.apply(params, goal, method="embed_context"))
+    np.testing.assert_allclose(ours, expected, rtol=2e-5, atol=1e-5)
+
+
+def test_a_goal_network_learns_a_relation_of_state_and_goal_that_a_plain_one_does_not() -> None:
+    """Whether both lie on the same side of both of two walls, as +1 or -1; the control is as wide and as deep."""
+
+    def target(x: jax.Array, goal: jax.Array) -> jax.Array:
+        return jnp.prod(jnp.sign(x * goal), axis=-1)
+
+    def error(net: MLP | GoalMLP) -> float:
+        optimizer = optax.adam(3e-3)
+
+        def loss(params: dict, key: jax.Array) -> jax.Array:
+            x, goal = jax.random.uniform(key, (2, 256, 2), minval=-1.0, maxval=1.0)
+            predicted = net.apply(params, x, net.apply(params, goal, method="embed_context"))[..., 0]
+            return jnp.mean((predicted - target(x, goal)) ** 2)
+
+        def step(carry: tuple, key: jax.Array) -> tuple[tuple, jax.Array]:
+            params, opt_state = carry
+            value, grads = jax.value_and_grad(loss)(params, key)
+            updates, opt_state = optimizer.update(grads, opt_state)
+            return (optax.apply_updates(params, updates), opt_state), value
+
+        params = init_mlp(net, jax.random.key(0))
+        keys = jax.random.split(jax.random.key(1), 600)
+        _, losses = jax.jit(lambda carry: jax.lax.scan(step, carry, keys))((params, optimizer.init(params)))
+        return float(losses[-50:].mean())
+
+    plain = MLP(inputs=2, layers=3, units=32, outputs=1, context=2)
+    assert error(goal_net()) < 0.5 * error(plain)

@@ -140,9 +140,27 @@ def test_a_constant_predictor_cannot_beat_an_error_of_0_0588(positives: distance
     zeroed = jax.tree.map(jnp.zeros_like, params)
     zeroed["params"]["out"]["bias"] = positives.label.mean()[None]
     data = jnp.zeros((MANY, 3))
-    assert float(distance.loss(zeroed, NET, data, data, positives.label)) == pytest.approx(0.0588, abs=1e-3)
+    assert float(distance.loss(zeroed, NET, data, data, positives.label, DistanceConfig())) == pytest.approx(
+        0.0588, abs=1e-3
+    )
 
 
 def test_the_published_counts_are_the_defaults() -> None:
     assert DistanceConfig().positives == 256
     assert dataclasses.replace(DistanceConfig(), negative_factor=0.1).negative_factor * 256 // 1 == 25
+
+
+@pytest.mark.parametrize(("expectile", "expected"), [(0.5, 0.4), (0.1, 0.04 / 0.58)])
+def test_a_constant_predictor_learns_the_expectile(params: dict, expectile: float, expected: float) -> None:
+    """Of labels 0 and 1, two in five being 1: the mean 0.4, or where 0.1 * 0.4 (1 - m) = 0.9 * 0.6 m."""
+    labels = jnp.array([0.0, 0.0, 0.0, 1.0, 1.0])
+    config, data = DistanceConfig(expectile=expectile), jnp.zeros((5, 3))
+    zeroed = jax.tree.map(jnp.zeros_like, params)
+
+    def loss(constant: Array) -> Array:
+        zeroed["params"]["out"]["bias"] = constant[None]
+        return distance.loss(zeroed, NET, data, data, labels, config)
+
+    grid = jnp.linspace(0.0, 1.0, 1001)
+    best = float(grid[jnp.argmin(jax.vmap(loss)(grid))])
+    assert best == pytest.approx(expected, abs=1.5e-3)
