@@ -84,6 +84,8 @@ FAST: Changes = {
 SMOKE: Changes = {
     **FAST,
     **_sizes(units=32, layers=1),
+    "agent.distance.layers": 2,
+    "agent.achiever.layers": 2,
     "agent.world_model.deter": 32,
     "agent.world_model.stoch": 8,
     "agent.world_model.hidden": 32,
@@ -91,7 +93,7 @@ SMOKE: Changes = {
     "agent.world_model.decoder_layers": 1,
     "agent.disagreement.members": 3,
     "agent.imagination.starts": 64,
-    "replay.batch": 4,
+    "replay.batch": 8,
     "replay.capacity": 20_000,
     "planner.candidates": 50,
     "loop.num_envs": 4,
