@@ -59,9 +59,7 @@ class ActorCriticConfig:
 
     layers: int = static(4)  # ELU layers of actor and critic
     units: int = static(400)  # their width
-    sine_scale: float = static(
-        0.0
-    )  # above 0: actor and critic with a goal are a `GoalMLP` with sines of this frequency
+    sine_scale: float = static(0.0)  # above 0: networks with a goal are a `GoalMLP` with sines of this frequency
     min_std: float = 0.1  # floor of the actor's standard deviation
     entropy: float = 1e-4  # weight of the policy's entropy
     return_lambda: float = 0.95  # mixing weight of the lambda-return
