@@ -20,7 +20,7 @@ from experiments.cli import main, parse
 from experiments.config import RunConfig, override, validate_run
 from experiments.flops import compiled_matmul_flops, needed_plan_flops, needed_update_flops
 from experiments.presets import preset
-from experiments.program import abstract_state, compile_program, initial_state, run_task
+from experiments.program import abstract_state, compile_program, run_task, seed_keys
 from peg_jax.core.environment import Task
 from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array
@@ -171,7 +171,8 @@ def bench_epoch(config: RunConfig, repeats: int) -> Figures:
     began = time.perf_counter()
     program = compile_program(config, task, abstract_state(config, task))
     compile_seconds = time.perf_counter() - began
-    state, algorithm = initial_state(config, task), config.algorithm()
+    assert program.init is not None
+    state, algorithm = program.init(seed_keys(config)), config.algorithm()
     state, _ = program.epoch(algorithm, state)  # the first one makes the pretraining updates as well
     jax.block_until_ready(state)
     updates, seconds = int(state.progress.updates), []

@@ -55,7 +55,8 @@ def _map(task: Task) -> tuple[np.ndarray | None, tuple[float, float, float, floa
         low, high = np.asarray(task.goal_low), np.asarray(task.goal_high)
         return None, (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
     nowhere = jnp.full(task.obs_size, 1e6)  # neither agent nor goal in sight
-    return np.asarray(task.env.render(nowhere, nowhere, task.params)), extent
+    render = jax.jit(lambda obs: task.env.render(obs, obs, task.params))
+    return np.asarray(render(nowhere)), extent
 
 
 def draw_top_goals(path: Path, task: Task, paths: np.ndarray, goals: np.ndarray, fitness: np.ndarray) -> np.ndarray:

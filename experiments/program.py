@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ class Program(NamedTuple):
     """Ahead-of-time compiled functions; a call with other shapes raises instead of recompiling."""
 
     task: Task
+    init: Callable[[Key], TrainState] | None
     epoch: Callable[[PEGConfig, TrainState], tuple[TrainState, CycleLog]]
     evaluate: EvaluateFn
     cycles_per_epoch: int
@@ -86,35 +88,41 @@ def abstract_state(config: RunConfig, task: Task) -> TrainState:
     return jax.eval_shape(_init(config, task), seed_keys(config))
 
 
-def compile_program(config: RunConfig, task: Task, state: TrainState) -> Program:
-    """Compile what a run needs, saying so on the way; `state` may be abstract."""
+def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: bool = True) -> Program:
+    """Compile what a run needs, saying so on the way.
+
+    Args:
+        config: the run's options.
+        task: its task.
+        state: its state, which may be abstract.
+        fresh: whether the run begins, so that `Program.init` is needed.
+    """
     cycles = max(1, config.log_every // (config.loop.num_envs * task.episode_steps))
 
     def run_epoch(algorithm: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:
         epoch = partial(training.epoch, task, algorithm, config.method, cycles=cycles)
         return over_seeds(lambda s: epoch(state=s), config.num_seeds, (SEED_AXES,), (SEED_AXES, 0))(state)
 
-    with compiling("training epoch"):
-        train = jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile()
-    return Program(task, train, compile_evaluation(config, task, state), cycles)
+    # Compiling leaves the interpreter free: the first programs are compiled while the next are traced.
+    with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
+        init = pool.submit(jax.jit(_init(config, task)).lower(seed_keys(config)).compile) if fresh else None
+        train = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile)
+        evaluate = pool.submit(_lower_evaluation(config, task, state).compile)
+    return Program(task, init.result() if init else None, train.result(), evaluate.result(), cycles)
 
 
 def compile_evaluation(config: RunConfig, task: Task, state: TrainState) -> EvaluateFn:
     """The evaluation alone, for a run that is not trained further; `state` may be abstract."""
+    with compiling("evaluation"):
+        return _lower_evaluation(config, task, state).compile()
 
+
+def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> jax.stages.Lowered:
     def run_evaluate(algorithm: PEGConfig, agent: AgentState, key: Key) -> Evaluation:
         evaluate = partial(evaluation.evaluate, task, algorithm, repeats=config.eval_repeats)
         return over_seeds(evaluate, config.num_seeds, (0, 0), 0)(agent, key)
 
-    with compiling("evaluation"):
-        return jax.jit(run_evaluate).lower(config.algorithm(), state.seed.agent, seed_keys(config)).compile()
-
-
-def initial_state(config: RunConfig, task: Task) -> TrainState:
-    """The state of a new run, prefilled."""
-    with compiling("initial state"):
-        init = jax.jit(_init(config, task)).lower(seed_keys(config)).compile()
-    return init(seed_keys(config))
+    return jax.jit(run_evaluate).lower(config.algorithm(), state.seed.agent, seed_keys(config))
 
 
 def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
@@ -137,6 +145,7 @@ def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: 
     return jnp.swapaxes(world_model.decode(nets, agent.world_model.params, dream.feature), 0, 1)
 
 
+@partial(jax.jit, static_argnames="index")
 def take_seed(state: TrainState, index: int) -> TrainState:
     """The state of run `index` alone, without the seed axis."""
     return TrainState(jax.tree.map(lambda x: x[index], state.seed), state.progress)

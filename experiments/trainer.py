@@ -20,7 +20,6 @@ from experiments.program import (
     compile_program,
     evaluation_keys,
     imagined_paths,
-    initial_state,
     run_task,
     seed_keys,
     take_seed,
@@ -48,7 +47,7 @@ class Trainer:
         task = run_task(config)
         self.template = state = abstract_state(config, task)
         console.print(state_table(_sized(state), config.num_seeds))
-        self.program: Program = compile_program(config, task, state)
+        self.program: Program = compile_program(config, task, state, fresh=self.store.latest() is None)
         self.state, self.resumed_at = self._start_or_resume()
         self.writers = [MetricsWriter(path, resume_step=self.resumed_at) for path in self.seed_paths]
         self.clock = WallClock(directory.path / "timing.jsonl", self.resumed_at)
@@ -65,8 +64,8 @@ class Trainer:
         return int(self.state.progress.env_steps)
 
     def _start_or_resume(self) -> tuple[TrainState, int | None]:
-        if self.store.latest() is None:
-            return initial_state(self.config, self.program.task), None
+        if self.program.init is not None:
+            return self.program.init(seed_keys(self.config)), None
         state, step = self.store.restore(self.template)
         self.console.print(f"resumed at {step:,} environment steps")
         return state, step

@@ -23,6 +23,14 @@ def _elu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arra
     return y, tangents[0] * (1.0 + jnp.minimum(y, 0.0))
 
 
+def elu_and_sines(z: Array, scale: float) -> Array:
+    """ELU of a layer's pre-activations beside sines of them, `[..., U] -> [..., 2 U]` (Sitzmann et al., 2020).
+
+    Walls are abrupt: with sines one layer can be fine-grained in its inputs.
+    """
+    return jnp.concatenate([elu(z), jnp.sin(scale * z)], axis=-1)
+
+
 def glorot_uniform(fan_in: int, fan_out: int) -> nn.initializers.Initializer:
     """Glorot-uniform initialiser with an explicit fan-in, for a kernel that is stored in several slices."""
     limit = (6.0 / (fan_in + fan_out)) ** 0.5
@@ -125,7 +133,7 @@ class GoalMLP(nn.Module):
     def _climb(self, tower: list[nn.Dense], x: Array) -> Array:
         first, *others = tower
         z = first(x)
-        x = jnp.concatenate([elu(z), jnp.sin(self.sine_scale * z)], axis=-1)
+        x = elu_and_sines(z, self.sine_scale)
         for layer in others[:-1]:
             x = elu(layer(x))
         return others[-1](x)

@@ -219,7 +219,7 @@ def validate(config: PEGConfig, episode_steps: int, goal_size: int) -> None:
 
 def _validate_sizes(config: PEGConfig) -> None:
     agent, planner, replay, loop = config.agent, config.planner, config.replay, config.loop
-    at_least_one = {
+    at_least_one: dict[str, float] = {
         "agent.world-model.deter": agent.world_model.deter,
         "agent.world-model.stoch": agent.world_model.stoch,
         "agent.world-model.hidden": agent.world_model.hidden,
@@ -251,8 +251,8 @@ def _validate_sizes(config: PEGConfig) -> None:
         require(value >= 1, option, value, "it must be at least 1")
     at_least_two = {
         "agent.disagreement.members": agent.disagreement.members,
-        **({"agent.distance.layers": agent.distance.layers} if agent.distance.sine_scale else {}),
-        **({"agent.achiever.layers": agent.achiever.layers} if agent.achiever.sine_scale else {}),
+        **({"agent.distance.layers": agent.distance.layers} if agent.distance.sine_scale > 0 else {}),
+        **({"agent.achiever.layers": agent.achiever.layers} if agent.achiever.sine_scale > 0 else {}),
         "planner.candidates": planner.candidates,
         "replay.length": replay.length,
     }
@@ -261,12 +261,16 @@ def _validate_sizes(config: PEGConfig) -> None:
     at_least_zero = {
         "agent.world-model.classes": agent.world_model.classes,
         "agent.world-model.octaves": agent.world_model.octaves,
+        "agent.achiever.sine-scale": agent.achiever.sine_scale,
+        "agent.distance.sine-scale": agent.distance.sine_scale,
         "planner.final-steps": planner.final_steps,
         "loop.pretrain": loop.pretrain,
         "loop.goal-update-every": loop.goal_update_every,
     }
     for option, value in at_least_zero.items():
         require(value >= 0, option, value, "it cannot be negative")
+    scale = agent.explorer.sine_scale
+    require(scale == 0, "agent.explorer.sine-scale", scale, "the explorer has no goal to multiply with; use 0")
     classes = agent.world_model.classes
     require(classes != 1, "agent.world-model.classes", classes, "use 0 (Gaussian latents) or at least 2 classes")
     negatives = agent.distance.negative_factor

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from peg_jax.core import distributions
-from peg_jax.core.nets import elu
+from peg_jax.core.nets import elu, elu_and_sines
 from peg_jax.core.remat import keep, lean
 from peg_jax.core.types import Array, Key, Params
 from peg_jax.peg.config import WorldModelConfig
@@ -84,10 +84,7 @@ class RSSM(nn.Module):
     def advance(self, latent: Latent, action: Array) -> Array:
         """Next deterministic state `[..., H]` after `action [..., A]`."""
         z = self.input_layer(jnp.concatenate([latent.stoch, action], axis=-1))
-        x = elu(z)
-        # Walls are abrupt: sines let one layer be fine-grained in the latent's coordinates (Sitzmann et al., 2020).
-        if self.config.sine_scale:
-            x = jnp.concatenate([x, jnp.sin(self.config.sine_scale * z)], axis=-1)
+        x = elu_and_sines(z, self.config.sine_scale) if self.config.sine_scale else elu(z)
         normalised = self.gru_norm(self.gru(jnp.concatenate([x, latent.deter], axis=-1)))
         return gated_update(normalised, latent.deter)
 

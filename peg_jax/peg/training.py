@@ -112,6 +112,7 @@ def learn(
     """`updates` full updates on fresh replay batches, and the mean of their metrics; the count may be traced."""
     replay, spec = build_replay(task, config), rollout.task_spec(task)
 
+    @jax.jit  # traced once, though its shapes are asked for before the loop is
     def one(agent: AgentState, index: Array | int) -> tuple[AgentState, Metrics]:
         update_key = jax.random.fold_in(key, index)
         batches = sample_batches(config, replay, replay_state, rng.named(update_key, "batch"))
