@@ -101,7 +101,7 @@ def _train_achiever(
         )
         starts = agent_module.choose_starts(config.agent, nets, model.params, inference, batch, starts_key)
         achiever, distance, more = agent_module.update_achiever(
-            config.agent, spec, nets, agent, model.params, starts, achiever_key
+            config.agent, spec, nets, agent, model.params, inference, starts, achiever_key
         )
         return replace(agent, world_model=model, achiever=achiever, distance=distance), metrics | more
 

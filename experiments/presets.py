@@ -53,19 +53,19 @@ FAST: Changes = {
     "agent.achiever.sine_scale": 6.0,
     "agent.disagreement.optimizer.learning_rate": 1e-3,
     "agent.imagination.discount": 0.97,
-    "agent.imagination.hindsight": 0.5,
-    **{
-        f"agent.{part}.{name}": value
-        for part in ("achiever", "explorer")
-        for name, value in {
-            "actor.learning_rate": 3e-4,
-            "critic.learning_rate": 3e-3,
-            "entropy": 1e-2,
-            "return_lambda": 0.6,
-            "slow_every": 1,
-            "slow_fraction": 0.05,
-        }.items()
-    },
+    "agent.imagination.hindsight": 0.3,
+    "agent.reaching.enabled": True,
+    "agent.achiever.actor.learning_rate": 3e-3,
+    "agent.achiever.critic.learning_rate": 3e-3,
+    "agent.achiever.entropy": 1e-2,
+    "agent.achiever.slow_every": 1,
+    "agent.achiever.slow_fraction": 0.1,
+    "agent.explorer.actor.learning_rate": 3e-4,
+    "agent.explorer.critic.learning_rate": 3e-3,
+    "agent.explorer.entropy": 1e-2,
+    "agent.explorer.return_lambda": 0.6,
+    "agent.explorer.slow_every": 1,
+    "agent.explorer.slow_fraction": 0.05,
     "planner.discount": 0.97,
     "agent.imagination.starts": 256,
     "replay.batch": 100,

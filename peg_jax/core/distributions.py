@@ -56,6 +56,10 @@ class OneHot(distrax.OneHotCategorical):
         """One action `[..., A]`."""
         return straight_through_one_hot(self.logits, key)
 
+    def sample_uniform(self, key: Key) -> Array:
+        """One action `[..., A]`, every one equally likely whatever the logits."""
+        return straight_through_one_hot(jnp.zeros_like(self.logits), key)
+
 
 class TruncatedNormal:
     """Independent Gaussians truncated to [-1, 1]: the actor's head for continuous actions (peg.md 2.1).
@@ -78,6 +82,10 @@ class TruncatedNormal:
         sample = self.loc + self.scale * ndtri(quantile)
         limit = 1.0 - 1e-6
         return sample + jax.lax.stop_gradient(jnp.clip(sample, -limit, limit) - sample)
+
+    def sample_uniform(self, key: Key) -> Array:
+        """One action `[..., A]`, uniform in [-1, 1] whatever the parameters."""
+        return jax.random.uniform(key, self.loc.shape, self.loc.dtype, -1.0, 1.0)
 
     def mode(self) -> Array:
         """The mode `[..., A]`: `loc`, which the head keeps inside [-1, 1]."""

@@ -1,6 +1,7 @@
 """The agent: all that learns, one update of it, and the two views of it that the rest of the loop needs."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,13 @@ from peg_jax.core.nets import init_ensemble, init_mlp, score_with_gradient
 from peg_jax.core.optim import Learner, init_learner
 from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array, Key, Metrics, Params
-from peg_jax.peg import actor_critic, disagreement, distance, world_model
+from peg_jax.peg import actor_critic, disagreement, distance, reaching, world_model
 from peg_jax.peg.actor_critic import ActorCriticState
 from peg_jax.peg.config import AgentConfig
 from peg_jax.peg.imagination import Dream, DynamicsFn, PolicyFn, RewardFn, ValueFn, imagine
+from peg_jax.peg.lookahead import AdvanceFn
 from peg_jax.peg.networks import Networks, Spec, make_networks
-from peg_jax.peg.rssm import Latent, imagine_step
+from peg_jax.peg.rssm import Latent, imagine_step, latent_of
 from peg_jax.peg.world_model import Inference
 
 
@@ -86,7 +88,9 @@ def update(
     )
     batch = jax.tree.map(lambda x: x[-1], batches)
     starts = choose_starts(config, nets, model.params, inference, batch, starts_key)
-    achiever, dist, achiever_metrics = update_achiever(config, spec, nets, state, model.params, starts, achiever_key)
+    achiever, dist, achiever_metrics = update_achiever(
+        config, spec, nets, state, model.params, inference, starts, achiever_key
+    )
     ensemble, ensemble_metrics = disagreement.update(
         state.disagreement, nets.member, inference.latents, batch.action, config.disagreement
     )
@@ -104,18 +108,22 @@ def choose_starts(
     """Start states from the batch's posteriors, and for each a goal.
 
     Goals are the batch's own embeddings under one uniform permutation (`goals="batch"`, own place possible), or the
-    embedding of the goal stored in the record (`goals="record"`). With `starts` below the batch's size, that many
-    places are drawn without replacement.
+    embedding of the goal stored in the record (`goals="record"`). An achiever that counts steps meets some of them as
+    the embed head predicts them, or it would tell these, the goals of its dreamed pairs, from observed ones. With
+    `starts` below the batch's size, that many places are drawn without replacement.
     """
     length, size = batch.obs.shape[:2]
     flat = jax.tree.map(lambda x: x.reshape(length * size, *x.shape[2:]), inference)
     sequence = jnp.tile(jnp.arange(size), length)
+    embeds = inference.embeds
+    if config.reaching.enabled:
+        embeds = _mix_predicted(config, nets, params, inference, rng.named(key, "predicted"))
     if config.imagination.goals == "record":
         goals = world_model.encode(nets, params, batch.goal.reshape(length * size, -1))
     else:
-        goals = jax.random.permutation(rng.named(key, "goals"), flat.embeds)
+        goals = jax.random.permutation(rng.named(key, "goals"), embeds.reshape(length * size, -1))
     hindsight_key, swap_key = jax.random.split(rng.named(key, "hindsight"))
-    later = hindsight_goals(inference.embeds, hindsight_key)
+    later = hindsight_goals(embeds, hindsight_key)
     swap = jax.random.bernoulli(swap_key, config.imagination.hindsight, (length * size, 1))
     goals = jnp.where(swap, later, goals)
     latent = flat.latents
@@ -124,6 +132,13 @@ def choose_starts(
         chosen = jax.random.choice(rng.named(key, "subset"), length * size, (count,), replace=False)
         latent, goals, sequence = jax.tree.map(lambda x: x[chosen], (latent, goals, sequence))
     return Starts(*jax.lax.stop_gradient((latent, goals)), sequence)
+
+
+def _mix_predicted(config: AgentConfig, nets: Networks, params: Params, inference: Inference, key: Key) -> Array:
+    """Embeddings `[T, B, E]`, some of them the embed head's."""
+    predicted = world_model.predict_embed(nets, params, inference.latents.feature)
+    chosen = jax.random.bernoulli(key, config.reaching.predicted_goals, (*inference.embeds.shape[:2], 1))
+    return jnp.where(chosen, predicted, inference.embeds)
 
 
 def hindsight_goals(embeds: Array, key: Key) -> Array:
@@ -143,16 +158,27 @@ def make_dynamics(nets: Networks, params: Params) -> DynamicsFn:
     return lambda latent, action, key: imagine_step(nets.rssm, params["rssm"], latent, action, key)
 
 
+def make_advance(config: AgentConfig, nets: Networks, params: Params) -> AdvanceFn:
+    """The same from feature to feature."""
+    dynamics = make_dynamics(nets, params)
+    return lambda feature, action, key: dynamics(latent_of(config.world_model, feature), action, key).feature
+
+
 def achiever_reward(config: AgentConfig, nets: Networks, state: AgentState, model: Params, goal: Array) -> RewardFn:
     """Minus the temporal distance to the goal, `-d(embed_head(feature), goal)`; `goal [N, E]`."""
-    normalize = config.distance.normalize_inputs
-    embedded = distance.embed_goal(nets.distance, state.distance.params, goal, normalize)
+    away = distance_to(config, nets, state, goal)
 
     def score(feature: Array) -> Array:
-        current = world_model.predict_embed(nets, model, feature)
-        return -distance.predict(nets.distance, state.distance.params, current, embedded, normalize)
+        return -away(world_model.predict_embed(nets, model, feature))
 
     return lambda feature, previous, following: score_with_gradient(score, feature)
+
+
+def distance_to(config: AgentConfig, nets: Networks, state: AgentState, goal: Array) -> Callable[[Array], Array]:
+    """Temporal distance to `goal [N, E]`, in horizons, of embeddings `[N, E]`."""
+    normalize, params = config.distance.normalize_inputs, state.distance.params
+    embedded = distance.embed_goal(nets.distance, params, goal, normalize)
+    return lambda embed: distance.predict(nets.distance, params, embed, embedded, normalize)
 
 
 def explorer_reward(config: AgentConfig, nets: Networks, members: Params, differentiable: bool) -> RewardFn:
@@ -173,14 +199,39 @@ def explorer_reward(config: AgentConfig, nets: Networks, members: Params, differ
 
 
 def update_achiever(
-    config: AgentConfig, spec: Spec, nets: Networks, state: AgentState, model: Params, starts: Starts, key: Key
+    config: AgentConfig,
+    spec: Spec,
+    nets: Networks,
+    state: AgentState,
+    model: Params,
+    inference: Inference,
+    starts: Starts,
+    key: Key,
 ) -> tuple[ActorCriticState, Learner, Metrics]:
     """One step of the achiever and the distance network on the same imagined rollouts."""
-    horizon = config.imagination.horizon
+    if config.reaching.enabled:
+        achiever, dream, metrics = _count_steps(config, spec, nets, state, model, inference, starts, key)
+    else:
+        achiever, dream, metrics = _add_distances(config, spec, nets, state, model, starts, key)
+
+    def embeds_at(times: Array, rollouts: Array) -> Array:
+        return world_model.predict_embed(nets, model, dream.feature[times, rollouts])
+
+    pairs_key, horizon = rng.named(key, "pairs"), config.imagination.horizon
+    dist, distance_metrics = distance.update(
+        state.distance, nets.distance, embeds_at, horizon, starts.sequence, pairs_key, config.distance
+    )
+    return achiever, dist, metrics | distance_metrics
+
+
+def _add_distances(
+    config: AgentConfig, spec: Spec, nets: Networks, state: AgentState, model: Params, starts: Starts, key: Key
+) -> tuple[ActorCriticState, Dream, Metrics]:
+    """The published achiever: an actor-critic whose reward is minus the temporal distance."""
     reward = achiever_reward(config, nets, state, model, starts.goal_embed)
 
     def dream_fn(policy: PolicyFn, value: ValueFn, key: Key) -> Dream:
-        dynamics = make_dynamics(nets, model)
+        horizon, dynamics = config.imagination.horizon, make_dynamics(nets, model)
         dream = imagine(starts.latent, spec.action_size, policy, dynamics, reward, value, horizon, key)
         if config.imagination.reward_shape == "sum":
             return dream
@@ -188,17 +239,54 @@ def update_achiever(
         following = jnp.concatenate([dream.reward[1:], final[None]])
         return dataclasses.replace(dream, reward=following - dream.reward)
 
-    achiever, dream, metrics = actor_critic.update(
+    return actor_critic.update(
         state.achiever, nets.achiever, dream_fn, starts.goal_embed, key, config.achiever, config.imagination
     )
 
-    def embeds_at(times: Array, rollouts: Array) -> Array:
-        return world_model.predict_embed(nets, model, dream.feature[times, rollouts])
 
-    dist, distance_metrics = distance.update(
-        state.distance, nets.distance, embeds_at, horizon, starts.sequence, rng.named(key, "pairs"), config.distance
+def _count_steps(
+    config: AgentConfig,
+    spec: Spec,
+    nets: Networks,
+    state: AgentState,
+    model: Params,
+    inference: Inference,
+    starts: Starts,
+    key: Key,
+) -> tuple[ActorCriticState, Dream, Metrics]:
+    """The achiever of `reaching`, on a dream of its policy that nothing is differentiated through."""
+    dream_key, *pair_keys, update_key = rng.split(key, "dream", "dream_pairs", "replay_pairs", "reaching")
+    goals, horizon = starts.goal_embed, config.imagination.horizon
+    policy = actor_critic.make_policy(nets.achiever, state.achiever.actor.params, config.achiever, goals)
+    dynamics = make_dynamics(nets, model)
+    dream = imagine(starts.latent, spec.action_size, policy, dynamics, no_reward, no_value, horizon, dream_key)
+    embeds = jax.lax.map(lambda feature: world_model.predict_embed(nets, model, feature), dream.feature)
+    away = horizon * jax.lax.map(distance_to(config, nets, state, goals), embeds)
+    pairs = reaching.dream_pairs(dream.feature, embeds, pair_keys[0]), reaching.replay_pairs(inference, pair_keys[1])
+    lesson = reaching.Lesson(
+        dream, goals, away < config.reaching.reached_within, jax.tree.map(lambda *x: jnp.concatenate(x), *pairs)
     )
-    return achiever, dist, metrics | distance_metrics
+    achiever, metrics = reaching.update(
+        state.achiever,
+        nets.achiever,
+        lesson,
+        make_advance(config, nets, model),
+        update_key,
+        config.achiever,
+        config.reaching,
+    )
+    return achiever, dream, metrics
+
+
+def no_reward(feature: Array, previous: Array, following: Array) -> Array:
+    """0 for every latent, where only the dream itself is wanted."""
+    del previous, following
+    return jnp.zeros(feature.shape[:-1])
+
+
+def no_value(feature: Array) -> Array:
+    """0 for every latent, likewise."""
+    return jnp.zeros(feature.shape[:-1])
 
 
 def update_explorer(

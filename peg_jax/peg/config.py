@@ -72,6 +72,20 @@ class ActorCriticConfig:
 
 
 @struct.dataclass
+class ReachingConfig:
+    """An achiever that counts steps and compares actions; the published one adds distances and follows gradients."""
+
+    enabled: bool = static(False)  # train the achiever this way
+    states: int = static(1024)  # dreamed states per update, at most all, at which actions are compared
+    actions: int = static(16)  # actions compared at each, half of them the policy's own
+    temperature: float = 0.3  # of the softmax over them, in standard deviations of a state's values
+    expectile: float = 0.1  # of the steps between two states that the critic learns
+    reached_within: float = 1.0  # estimated steps below which the goal counts as reached
+    most_steps: float = 60.0  # ceiling of an estimate that others are built on
+    predicted_goals: float = 0.5  # share of the goals embedded by the embed head instead of the encoder
+
+
+@struct.dataclass
 class DisagreementConfig:
     """Plan2Explore's ensemble of one-step predictors (peg.md section 3)."""
 
@@ -104,6 +118,7 @@ class AgentConfig:
     imagination: ImaginationConfig = nested(ImaginationConfig)
     distance: DistanceConfig = nested(DistanceConfig)
     achiever: ActorCriticConfig = nested(ActorCriticConfig)
+    reaching: ReachingConfig = nested(ReachingConfig)
     explorer: ActorCriticConfig = nested(ActorCriticConfig)
     disagreement: DisagreementConfig = nested(DisagreementConfig)
     dtype: Literal["float32", "bfloat16"] = static("float32")  # compute type of the networks; losses are float32
@@ -233,6 +248,7 @@ def _validate_sizes(config: PEGConfig) -> None:
         "agent.achiever.layers": agent.achiever.layers,
         "agent.achiever.units": agent.achiever.units,
         "agent.achiever.slow-every": agent.achiever.slow_every,
+        "agent.reaching.states": agent.reaching.states,
         "agent.explorer.layers": agent.explorer.layers,
         "agent.explorer.units": agent.explorer.units,
         "agent.explorer.slow-every": agent.explorer.slow_every,
@@ -253,6 +269,7 @@ def _validate_sizes(config: PEGConfig) -> None:
         "agent.disagreement.members": agent.disagreement.members,
         **({"agent.distance.layers": agent.distance.layers} if agent.distance.sine_scale > 0 else {}),
         **({"agent.achiever.layers": agent.achiever.layers} if agent.achiever.sine_scale > 0 else {}),
+        "agent.reaching.actions": agent.reaching.actions,
         "planner.candidates": planner.candidates,
         "replay.length": replay.length,
     }
@@ -262,6 +279,7 @@ def _validate_sizes(config: PEGConfig) -> None:
         "agent.world-model.classes": agent.world_model.classes,
         "agent.world-model.octaves": agent.world_model.octaves,
         "agent.achiever.sine-scale": agent.achiever.sine_scale,
+        "agent.reaching.reached-within": agent.reaching.reached_within,
         "agent.distance.sine-scale": agent.distance.sine_scale,
         "planner.final-steps": planner.final_steps,
         "loop.pretrain": loop.pretrain,
@@ -295,6 +313,8 @@ def _validate_numbers(config: PEGConfig) -> None:
         "agent.explorer.dynamics-share": agent.explorer.dynamics_share,
         "agent.imagination.hindsight": agent.imagination.hindsight,
         "agent.distance.expectile": agent.distance.expectile,
+        "agent.reaching.expectile": agent.reaching.expectile,
+        "agent.reaching.predicted-goals": agent.reaching.predicted_goals,
         "agent.world-model.kl-balance": agent.world_model.kl_balance,
         "planner.discount": planner.discount,
         "planner.env-goal-chance": planner.env_goal_chance,
@@ -304,6 +324,9 @@ def _validate_numbers(config: PEGConfig) -> None:
         require(0.0 <= value <= 1.0, option, value, "it must lie between 0 and 1")
     positive = {
         "agent.distance.expectile": agent.distance.expectile,
+        "agent.reaching.expectile": agent.reaching.expectile,
+        "agent.reaching.temperature": agent.reaching.temperature,
+        "agent.reaching.most-steps": agent.reaching.most_steps,
         "agent.world-model.decoder-std": agent.world_model.decoder_std,
         "agent.world-model.period": agent.world_model.period,
         "agent.world-model.min-std": agent.world_model.min_std,

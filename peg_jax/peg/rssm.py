@@ -37,6 +37,11 @@ def feature_size(config: WorldModelConfig) -> int:
     return stoch_size(config) + config.deter
 
 
+def latent_of(config: WorldModelConfig, feature: Array) -> Latent:
+    """The latent whose feature vector is `feature [..., F]`."""
+    return Latent(*jnp.split(feature, [stoch_size(config)], axis=-1))
+
+
 def zero_latent(config: WorldModelConfig, batch: tuple[int, ...]) -> Latent:
     """The state before anything was seen."""
     return Latent(jnp.zeros((*batch, stoch_size(config))), jnp.zeros((*batch, config.deter)))

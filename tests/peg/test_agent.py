@@ -17,6 +17,7 @@ from peg_jax.core.returns import lambda_return
 from peg_jax.core.types import Array, Key, Params
 from peg_jax.peg import actor_critic, agent, disagreement, distance, world_model
 from peg_jax.peg.agent import AgentState, Starts
+from peg_jax.peg.config import ReachingConfig
 from peg_jax.peg.imagination import Dream, PolicyFn, ValueFn, discount_weights, imagine
 from peg_jax.peg.networks import make_networks
 from peg_jax.peg.rssm import Latent
@@ -231,6 +232,45 @@ def test_a_subset_of_starts_keeps_latent_and_sequence_together(state: AgentState
     flat = np.asarray(inference.latents.feature)
     for feature, sequence in zip(np.asarray(starts.latent.feature), starts.sequence, strict=True):
         assert any((feature == flat[t, int(sequence)]).all() for t in range(LENGTH))
+
+
+COUNTS_STEPS = tiny.replace(CONFIG, "reaching", ReachingConfig(enabled=True, states=7, actions=4))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_achiever_that_counts_steps_meets_predicted_embeddings_as_goals(
+    share: float, state: AgentState, inference: Inference
+) -> None:
+    config = tiny.replace(COUNTS_STEPS, "reaching.predicted_goals", share)
+    predicted = world_model.predict_embed(NETS, state.world_model.params, inference.latents.feature)
+    starts = starts_for(config, state, inference, jax.random.key(1))
+    expected = predicted if share else inference.embeds
+    np.testing.assert_allclose(rows(starts.goal_embed), rows(expected), atol=1e-6)
+
+
+def test_counting_steps_trains_every_network_and_skips_what_is_not_finite(state: AgentState) -> None:
+    after, metrics = update(COUNTS_STEPS, state, BATCH, jax.random.key(2))
+    for path, before in params_of(state).items():
+        assert not equal(before, get(after, path).params), path
+    assert all(bool(jnp.isfinite(value)) for value in metrics.values())
+    assert float(metrics["skipped_updates"]) == 0.0
+    assert 0.0 <= float(metrics["reached"]) <= 1.0
+    poisoned = dataclasses.replace(BATCH, obs=BATCH.obs.at[2, 1, 0].set(jnp.nan))
+    broken, metrics = update(COUNTS_STEPS, after, poisoned, jax.random.key(3))
+    assert float(metrics["skipped_updates"]) == 7.0
+    assert equal(params_of(broken), params_of(after))
+
+
+def test_counting_steps_leaves_what_else_is_learned_alone(state: AgentState) -> None:
+    """Model, ensemble and explorer do not notice how the achiever learns, except for the goals' random numbers."""
+    ours, _ = update(COUNTS_STEPS, state, BATCH, jax.random.key(2))
+    published, _ = update(CONFIG, state, BATCH, jax.random.key(2))
+    for part in ("world_model", "disagreement", "explorer"):
+        close = jax.tree.map(
+            lambda a, b: bool(jnp.allclose(a, b, atol=1e-6)), getattr(ours, part), getattr(published, part)
+        )
+        assert all(jax.tree.leaves(close)), part
+    assert not equal(ours.achiever.actor.params, published.achiever.actor.params)
 
 
 def test_recorded_goals_are_encoded_in_place(state: AgentState, inference: Inference) -> None:
