@@ -36,6 +36,10 @@ def _of_goal(
     return Layers(inputs * units, tower + units**2 + units * outputs), Layers(context * units, tower)
 
 
+def _sum(parts: tuple[Layers, Layers]) -> Layers:
+    return Layers(sum(part.first for part in parts), sum(part.rest for part in parts))
+
+
 class _Sizes:
     """Multiply-adds per row of every part of the agent."""
 
@@ -46,14 +50,20 @@ class _Sizes:
         self.encoder = _mlp(observed, model.encoder_layers, model.units, 0)
         self.decoder = _mlp(feature, model.decoder_layers, model.units, spec.obs_size)
         self.embed_head = _mlp(feature, model.decoder_layers, model.units, embed)
-        gru_inputs = model.hidden * (2 if model.sine_scale else 1) + model.deter
-        advance = (stoch_size(model) + spec.action_size) * model.hidden + gru_inputs * 3 * model.deter
+        gru_inputs, hidden = model.hidden + model.deter, model.hidden
+        read = (stoch_size(model) + spec.action_size) * hidden
+        if model.sine_scale:
+            read = _sum(_of_goal(feature, spec.action_size, 2, hidden, hidden, model.sine_scale)).forward
+        advance = read + gru_inputs * 3 * model.deter
         self.prior_step = advance + model.deter * model.hidden + model.hidden * stats
         self.posterior = (model.deter + embed) * model.hidden + model.hidden * stats
         self.distance, self.distance_context = _of_goal(
             embed, embed, distance.layers, distance.units, 1, distance.sine_scale
         )
         self.member = _mlp(feature + spec.action_size, ensemble.layers, ensemble.units, stoch_size(model))
+        if ensemble.sine_scale:
+            tower_sizes = (ensemble.layers, ensemble.units, stoch_size(model), ensemble.sine_scale)
+            self.member = _sum(_of_goal(feature, spec.action_size, *tower_sizes))
         actions = spec.action_size * (1 if spec.discrete else 2)
         achiever = (config.achiever.layers, config.achiever.units)
         scale = config.achiever.sine_scale

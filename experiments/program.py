@@ -137,11 +137,11 @@ def evaluation_keys(keys: Key, env_steps: int) -> Key:
 
 @partial(jax.jit, static_argnames=("task_name",))
 def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: GoalState, key: Key) -> Array:
-    """Decoded imagined rollouts toward the best goals of one seed's last plan, `[TOP, Hp+1, D]`."""
+    """Decoded imagined rollouts toward the elites of one seed's last plan, `[C, Hp+1, D]`."""
     task = make_task(*envs.make(task_name))
     nets = make_networks(config.agent, task_spec(task))
     start = start_latent(nets, agent, config, goals.start_obs, rng.named(key, "start"))
-    dream = imagine_go_phase(task, config, agent, start, goals.top_goals, rng.named(key, "dream"))
+    dream = imagine_go_phase(task, config, agent, start, goals.elites, rng.named(key, "dream"))
     return jnp.swapaxes(world_model.decode(nets, agent.world_model.params, dream.feature), 0, 1)
 
 

@@ -5,6 +5,7 @@ Nothing here changes the numbers of a run: all that does is in `TrainState`.
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +131,14 @@ class Trainer:
             seed = take_seed(self.state, index).seed
             shown = {}
             if config.method == "peg" and config.loop.goal_update_every:
-                paths = imagined_paths(config.env, self.algorithm, seed.agent, seed.goals, seed.key)
+                best = replace(seed.goals, elites=seed.goals.elites[:10], elite_fitness=seed.goals.elite_fitness[:10])
+                paths = imagined_paths(config.env, self.algorithm, seed.agent, best, seed.key)
                 shown["top_10_cem"] = pictures.draw_top_goals(
                     media / f"top_10_cem_{self.env_steps}.png",
                     task,
                     np.asarray(paths),
-                    np.asarray(seed.goals.top_goals),
-                    np.asarray(seed.goals.top_fitness),
+                    np.asarray(best.elites),
+                    np.asarray(best.elite_fitness),
                 )
             steps, goals = _read_goals(path / "goals.jsonl", self.env_steps)
             shown["goals"] = pictures.draw_goal_map(media / "goals.png", task, goals, steps)

@@ -147,7 +147,7 @@ def init_mlp(mlp: Network, key: Key) -> Params:
     return mlp.init(key, method="initialise")
 
 
-def init_ensemble(mlp: MLP, key: Key, members: int) -> Params:
+def init_ensemble(mlp: Network, key: Key, members: int) -> Params:
     """Fresh parameters of `members` networks as one batched tree: every leaf has a leading member axis."""
     return jax.vmap(lambda member_key: init_mlp(mlp, member_key))(jax.random.split(key, members))
 

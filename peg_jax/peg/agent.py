@@ -14,7 +14,7 @@ from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.peg import actor_critic, disagreement, distance, reaching, world_model
 from peg_jax.peg.actor_critic import ActorCriticState
-from peg_jax.peg.config import AgentConfig
+from peg_jax.peg.config import AgentConfig, ImaginationConfig
 from peg_jax.peg.imagination import Dream, DynamicsFn, PolicyFn, RewardFn, ValueFn, imagine
 from peg_jax.peg.lookahead import AdvanceFn
 from peg_jax.peg.networks import Networks, Spec, make_networks
@@ -153,14 +153,14 @@ def hindsight_goals(embeds: Array, key: Key) -> Array:
     return chosen.reshape(length * size, -1)
 
 
-def make_dynamics(nets: Networks, params: Params) -> DynamicsFn:
+def make_dynamics(config: ImaginationConfig, nets: Networks, params: Params) -> DynamicsFn:
     """The world model's prior as imagination's dynamics."""
-    return lambda latent, action, key: imagine_step(nets.rssm, params["rssm"], latent, action, key)
+    return lambda latent, action, key: imagine_step(nets.rssm, params["rssm"], latent, action, key, config.sample)
 
 
 def make_advance(config: AgentConfig, nets: Networks, params: Params) -> AdvanceFn:
     """The same from feature to feature."""
-    dynamics = make_dynamics(nets, params)
+    dynamics = make_dynamics(config.imagination, nets, params)
     return lambda feature, action, key: dynamics(latent_of(config.world_model, feature), action, key).feature
 
 
@@ -231,7 +231,7 @@ def _add_distances(
     reward = achiever_reward(config, nets, state, model, starts.goal_embed)
 
     def dream_fn(policy: PolicyFn, value: ValueFn, key: Key) -> Dream:
-        horizon, dynamics = config.imagination.horizon, make_dynamics(nets, model)
+        horizon, dynamics = config.imagination.horizon, make_dynamics(config.imagination, nets, model)
         dream = imagine(starts.latent, spec.action_size, policy, dynamics, reward, value, horizon, key)
         if config.imagination.reward_shape == "sum":
             return dream
@@ -258,7 +258,7 @@ def _count_steps(
     dream_key, *pair_keys, update_key = rng.split(key, "dream", "dream_pairs", "replay_pairs", "reaching")
     goals, horizon = starts.goal_embed, config.imagination.horizon
     policy = actor_critic.make_policy(nets.achiever, state.achiever.actor.params, config.achiever, goals)
-    dynamics = make_dynamics(nets, model)
+    dynamics = make_dynamics(config.imagination, nets, model)
     dream = imagine(starts.latent, spec.action_size, policy, dynamics, no_reward, no_value, horizon, dream_key)
     embeds = jax.lax.map(lambda feature: world_model.predict_embed(nets, model, feature), dream.feature)
     away = horizon * jax.lax.map(distance_to(config, nets, state, goals), embeds)
@@ -303,7 +303,7 @@ def update_explorer(
     reward = explorer_reward(config, nets, members, differentiable=True)
 
     def dream_fn(policy: PolicyFn, value: ValueFn, key: Key) -> Dream:
-        horizon, dynamics = config.imagination.horizon, make_dynamics(nets, model)
+        horizon, dynamics = config.imagination.horizon, make_dynamics(config.imagination, nets, model)
         return imagine(starts.latent, spec.action_size, policy, dynamics, reward, value, horizon, key)
 
     explorer, _, metrics = actor_critic.update(

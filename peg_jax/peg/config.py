@@ -28,7 +28,7 @@ class WorldModelConfig:
     decoder_layers: int = static(3)  # ELU layers of the decoder and of the embed head
     octaves: int = static(0)  # sine and cosine pairs per input of the encoder, each of half the period before
     period: float = 32.0  # longest of these periods, in units of the observation
-    sine_scale: float = static(0.0)  # adds sines of this frequency to the RSSM's input layer; 0 adds none
+    sine_scale: float = static(0.0)  # above 0: the RSSM's input layer is a `GoalMLP` of state and action
     min_std: float = 0.1  # floor of the latents' standard deviation
     decoder_std: float = 1.0  # standard deviation of the decoder's Gaussian, in units of the observation
     kl_free: float = 1.0  # free nats, on the KL averaged over the batch
@@ -92,6 +92,7 @@ class DisagreementConfig:
     members: int = static(10)  # networks
     layers: int = static(4)  # ELU layers of each
     units: int = static(400)  # their width
+    sine_scale: float = static(0.0)  # above 0: each is a `GoalMLP` of state and action with sines of this frequency
     log: bool = static(False)  # reward the logarithm of the disagreement
     scale: float = 1.0  # factor of the intrinsic reward
     condition: Literal["previous_action", "next_action"] = static("previous_action")  # trap T4: parity or textbook
@@ -104,6 +105,7 @@ class ImaginationConfig:
 
     horizon: int = static(15)  # imagined steps
     starts: int = static(0)  # start states per update, drawn from the batch; 0 means all of them
+    sample: bool = static(True)  # sample the imagined latents (False: go on with the prior's mean)
     discount: float = 0.99  # gamma of both actor-critics (trap T5: the explorer's too)
     hindsight: float = 0.0  # share of the goals taken from later in the start state's own sequence
     goals: Literal["batch", "record"] = static("batch")  # other states of the batch, or the goal stored in the record
@@ -268,6 +270,7 @@ def _validate_sizes(config: PEGConfig) -> None:
     at_least_two = {
         "agent.disagreement.members": agent.disagreement.members,
         **({"agent.distance.layers": agent.distance.layers} if agent.distance.sine_scale > 0 else {}),
+        **({"agent.disagreement.layers": agent.disagreement.layers} if agent.disagreement.sine_scale > 0 else {}),
         **({"agent.achiever.layers": agent.achiever.layers} if agent.achiever.sine_scale > 0 else {}),
         "agent.reaching.actions": agent.reaching.actions,
         "planner.candidates": planner.candidates,
@@ -278,6 +281,8 @@ def _validate_sizes(config: PEGConfig) -> None:
     at_least_zero = {
         "agent.world-model.classes": agent.world_model.classes,
         "agent.world-model.octaves": agent.world_model.octaves,
+        "agent.world-model.sine-scale": agent.world_model.sine_scale,
+        "agent.disagreement.sine-scale": agent.disagreement.sine_scale,
         "agent.achiever.sine-scale": agent.achiever.sine_scale,
         "agent.reaching.reached-within": agent.reaching.reached_within,
         "agent.distance.sine-scale": agent.distance.sine_scale,

@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from peg_jax.core.distributions import unit_normal_log_prob
-from peg_jax.core.nets import MLP
+from peg_jax.core.nets import MLP, Network
 from peg_jax.core.optim import Learner, apply_gradients
 from peg_jax.core.types import Array, Metrics, Params
 from peg_jax.peg.config import DisagreementConfig
 from peg_jax.peg.rssm import Latent
 
 
-def predict(net: MLP, params: Params, inputs: Array) -> Array:
+def predict(net: Network, params: Params, inputs: Array) -> Array:
     """Predictions of all members, `[N, F + A] -> [members, N, S]`.
 
     The members are one batched tree of parameters. Accelerators take them in one batched product; a CPU is faster at
@@ -27,14 +27,21 @@ def predict(net: MLP, params: Params, inputs: Array) -> Array:
     return jax.lax.platform_dependent(params, inputs, cpu=partial(_in_turn, net), default=partial(_at_once, net))
 
 
-def _at_once(net: MLP, params: Params, inputs: Array) -> Array:
-    return jax.vmap(net.apply, in_axes=(0, None))(params, inputs)
+def _at_once(net: Network, params: Params, inputs: Array) -> Array:
+    return jax.vmap(partial(_apply, net), in_axes=(0, None))(params, inputs)
 
 
-def _in_turn(net: MLP, params: Params, inputs: Array) -> Array:
+def _in_turn(net: Network, params: Params, inputs: Array) -> Array:
     # Unrolled: a loop would copy each member's weights out of the batched tree every time around.
     members = jax.tree.leaves(params)[0].shape[0]
-    return jnp.stack([net.apply(jax.tree.map(lambda x, i=i: x[i], params), inputs) for i in range(members)])
+    return jnp.stack([_apply(net, jax.tree.map(lambda x, i=i: x[i], params), inputs) for i in range(members)])
+
+
+def _apply(net: Network, member: Params, inputs: Array) -> Array:
+    if isinstance(net, MLP):
+        return net.apply(member, inputs)
+    feature, action = jnp.split(inputs, [net.inputs], axis=-1)
+    return net.apply(member, feature, net.apply(member, action, method="embed_context"))
 
 
 def intrinsic_reward(predictions: Array, config: DisagreementConfig) -> Array:
@@ -51,7 +58,7 @@ def intrinsic_reward(predictions: Array, config: DisagreementConfig) -> Array:
     return config.scale * (jnp.log(spread) if config.log else spread)
 
 
-def reward(net: MLP, params: Params, inputs: Array, config: DisagreementConfig) -> Array:
+def reward(net: Network, params: Params, inputs: Array, config: DisagreementConfig) -> Array:
     """Intrinsic reward `[N]` of `[feature, action]` rows `[N, F + A]`."""
     return intrinsic_reward(predict(net, params, inputs), config)
 
@@ -72,13 +79,13 @@ def training_data(latents: Latent, action: Array, config: DisagreementConfig) ->
     return inputs.reshape(-1, inputs.shape[-1]), latents.stoch[1:].reshape(-1, latents.stoch.shape[-1])
 
 
-def loss(params: Params, net: MLP, inputs: Array, targets: Array) -> Array:
+def loss(params: Params, net: Network, inputs: Array, targets: Array) -> Array:
     """Sum over the members of the mean negative log-likelihood; same data for all, no bootstrap."""
     return -unit_normal_log_prob(predict(net, params, inputs), targets).mean(axis=-1).sum()
 
 
 def update(
-    learner: Learner, net: MLP, latents: Latent, action: Array, config: DisagreementConfig
+    learner: Learner, net: Network, latents: Latent, action: Array, config: DisagreementConfig
 ) -> tuple[Learner, Metrics]:
     """One gradient step of all members on a batch of posterior sequences."""
     inputs, targets = training_data(latents, action, config)

@@ -19,14 +19,13 @@ from peg_jax.core.types import Array, Key
 from peg_jax.peg import actor_critic, density, disagreement, planner, world_model
 from peg_jax.peg import agent as agent_module
 from peg_jax.peg.agent import AgentState
-from peg_jax.peg.config import PEGConfig
+from peg_jax.peg.config import PEGConfig, PlannerConfig
 from peg_jax.peg.imagination import Dream, imagine
 from peg_jax.peg.networks import Networks, make_networks
 from peg_jax.peg.planner import FitnessFn, GoalDistribution
 from peg_jax.peg.rollout import task_spec
 from peg_jax.peg.rssm import Latent, observe_step, zero_latent
 
-TOP = 10  # goals kept for the `top_10_cem` picture
 DENSITY_SAMPLES = 10_000  # replay states behind MEGA's density and its candidates
 
 
@@ -36,8 +35,8 @@ class GoalState:
 
     distribution: GoalDistribution  # the planner's final Gaussian
     start_obs: Array  # [D], the observation from which the plan was made
-    top_goals: Array  # [TOP, D], the best candidates of the last plan
-    top_fitness: Array  # [TOP]
+    elites: Array  # [C, D], the best candidates of the last plan, best first
+    elite_fitness: Array  # [C]
 
 
 class GoalContext(NamedTuple):
@@ -58,11 +57,11 @@ class GoalStrategy(NamedTuple):
     choose: Callable[[GoalContext, GoalState, Key, int], Array]
 
 
-def init_goal_state(task: Task) -> GoalState:
+def init_goal_state(task: Task, config: PlannerConfig) -> GoalState:
     """Before the first plan."""
-    size = task.obs_size
+    size, elites = task.obs_size, planner.elite_count(config)
     unit = GoalDistribution(jnp.zeros(size), jnp.ones(size))
-    return GoalState(unit, jnp.zeros(size), jnp.zeros((TOP, size)), jnp.zeros(TOP))
+    return GoalState(unit, jnp.zeros(size), jnp.zeros((elites, size)), jnp.zeros(elites))
 
 
 def start_latent(nets: Networks, agent: AgentState, config: PEGConfig, obs: Array, key: Key) -> Latent:
@@ -88,7 +87,7 @@ def imagine_go_phase(task: Task, config: PEGConfig, agent: AgentState, start: La
         start=jax.tree.map(lambda x: jnp.broadcast_to(x, (count, x.shape[-1])), start),
         action_size=task.action_size,
         policy=policy,
-        dynamics=agent_module.make_dynamics(nets, params),
+        dynamics=agent_module.make_dynamics(config.agent.imagination, nets, params),
         reward=agent_module.explorer_reward(config.agent, nets, agent.disagreement.params, differentiable=False),
         value=actor_critic.make_value(nets.explorer, agent.explorer.slow_critic),
         horizon=config.planner.horizon,
@@ -149,14 +148,20 @@ def _plan(context: GoalContext, state: GoalState, key: Key) -> GoalState:
         rng.named(key, "search"),
         config.planner,
     )
-    top = jnp.minimum(jnp.arange(TOP), plan.goals.shape[0] - 1)
-    return GoalState(plan.distribution, obs, plan.goals[top], plan.fitness[top])
+    elites = planner.elite_count(config.planner)
+    return GoalState(plan.distribution, obs, plan.goals[:elites], plan.fitness[:elites])
 
 
 def _draw_planned(context: GoalContext, state: GoalState, key: Key, count: int) -> Array:
-    """Fresh draws from the planner's final Gaussian, now and then one of the environment's own goals instead."""
+    """Fresh draws from the planner's final Gaussian, or from its elites where it only evaluates.
+
+    Now and then one of the environment's own goals takes the place of one of them.
+    """
     task, config = context.task, context.config.planner
-    goals = planner.sample_goals(state.distribution, rng.named(key, "goals"), count)
+    if config.evaluate_only:
+        goals = planner.draw_elites(state.elites, state.elite_fitness, rng.named(key, "goals"), count)
+    else:
+        goals = planner.sample_goals(state.distribution, rng.named(key, "goals"), count)
     if config.clip_goals:
         goals = jnp.clip(goals, task.goal_low, task.goal_high)
     own = task.env.sample_goals(rng.named(key, "env_goals"), count, task.params)

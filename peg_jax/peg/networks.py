@@ -6,8 +6,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from peg_jax.core.nets import MLP, GoalMLP, Network
-from peg_jax.peg.config import ActorCriticConfig, AgentConfig, DistanceConfig
+from peg_jax.peg.config import ActorCriticConfig, AgentConfig, DisagreementConfig, DistanceConfig
 from peg_jax.peg.rssm import RSSM, feature_size, stoch_size
+
+Sizes = ActorCriticConfig | DisagreementConfig | DistanceConfig
 
 
 class Spec(NamedTuple):
@@ -36,7 +38,7 @@ class Networks(NamedTuple):
     distance: Network
     achiever: ActorCriticNets
     explorer: ActorCriticNets
-    member: MLP  # one network of the disagreement ensemble
+    member: Network  # one network of the disagreement ensemble
 
 
 def make_networks(config: AgentConfig, spec: Spec) -> Networks:
@@ -48,9 +50,12 @@ def make_networks(config: AgentConfig, spec: Spec) -> Networks:
     def mlp(inputs: int, layers: int, units: int, outputs: int = 0, context: int = 0) -> MLP:
         return MLP(inputs, layers, units, outputs, context, dtype)
 
+    def product(inputs: int, sizes: Sizes, outputs: int, context: int) -> GoalMLP:
+        return GoalMLP(inputs, sizes.layers, sizes.units, outputs, context, sizes.sine_scale, dtype)
+
     def of_goal(inputs: int, sizes: ActorCriticConfig | DistanceConfig, outputs: int) -> Network:
         if sizes.sine_scale:
-            return GoalMLP(inputs, sizes.layers, sizes.units, outputs, embed, sizes.sine_scale, dtype)
+            return product(inputs, sizes, outputs, context=embed)
         return mlp(inputs, sizes.layers, sizes.units, outputs, context=embed)
 
     def actor_critic(make: Callable[[int, ActorCriticConfig, int], Network], ac: ActorCriticConfig) -> ActorCriticNets:
@@ -60,7 +65,8 @@ def make_networks(config: AgentConfig, spec: Spec) -> Networks:
     def plain(inputs: int, sizes: ActorCriticConfig, outputs: int) -> Network:
         return mlp(inputs, sizes.layers, sizes.units, outputs)
 
-    ensemble = config.disagreement
+    ensemble, stoch, action = config.disagreement, stoch_size(model), spec.action_size
+    member = mlp(feature + action, ensemble.layers, ensemble.units, stoch)
     return Networks(
         encoder=mlp(spec.obs_size * (1 + 2 * model.octaves), model.encoder_layers, model.units),
         rssm=RSSM(model, embed, spec.action_size, dtype),
@@ -69,5 +75,5 @@ def make_networks(config: AgentConfig, spec: Spec) -> Networks:
         distance=of_goal(embed, config.distance, 1),
         achiever=actor_critic(of_goal, config.achiever),
         explorer=actor_critic(plain, config.explorer),
-        member=mlp(feature + spec.action_size, ensemble.layers, ensemble.units, stoch_size(model)),
+        member=product(feature, ensemble, stoch, context=action) if ensemble.sine_scale else member,
     )

@@ -29,7 +29,7 @@ class GoalDistribution:
 class Plan:
     """Result of a search."""
 
-    distribution: GoalDistribution  # the refitted Gaussian (with `evaluate_only`: around the goal that was drawn)
+    distribution: GoalDistribution  # the refitted Gaussian
     goals: Array  # [N, D] the last iteration's candidates, best first
     fitness: Array  # [N] their scores
     history: GoalDistribution  # [iterations, D], after each refit
@@ -96,8 +96,8 @@ def search(
     Candidates are clipped to the bounds before they are scored; nothing is carried over between iterations but the
     Gaussian. `seeds` replace the first candidates of the first iteration (trap T6 fixed: the original only took their
     mean). With `repeat_samples` R, each candidate's score is the mean of R evaluations (trap T9 fixed: the original
-    averaged different candidates). With `evaluate_only` there is one iteration and the goal is drawn among the elites
-    with probability proportional to its score, which must be positive.
+    averaged different candidates). With `evaluate_only` there is one iteration; goals are then drawn among
+    the elites (`draw_elites`).
 
     Args:
         fitness_fn: batched score, stochastic under its key.
@@ -130,8 +130,6 @@ def search(
     distribution, (goals, fitness, history) = jax.lax.scan(iterate, start, jnp.arange(iterations))
     best_first = jnp.argsort(-fitness[-1])
     goals, fitness = goals[-1][best_first], fitness[-1][best_first]
-    if config.evaluate_only:
-        distribution = _draw_elite(goals, fitness, jax.random.fold_in(key, iterations), config)
     return Plan(distribution, goals, fitness, history)
 
 
@@ -141,7 +139,12 @@ def sample_goals(distribution: GoalDistribution, key: Key, count: int) -> Array:
     return distribution.mean + distribution.std * noise
 
 
-def _draw_elite(goals: Array, fitness: Array, key: Key, config: PlannerConfig) -> GoalDistribution:
-    count = int(goals.shape[0] * config.elite_ratio)
-    chosen = jax.random.categorical(key, jnp.log(fitness[:count]))
-    return GoalDistribution(goals[chosen], jnp.zeros_like(goals[chosen]))
+def elite_count(config: PlannerConfig) -> int:
+    """Candidates that count as elites."""
+    return max(1, int(config.candidates * config.elite_ratio))
+
+
+def draw_elites(goals: Array, fitness: Array, key: Key, count: int) -> Array:
+    """`[count, D]` draws among `goals [C, D]`, each in proportion to its score `fitness [C]` if that is positive."""
+    chosen = jax.random.categorical(key, jnp.log(jnp.maximum(fitness, 1e-6)), shape=(count,))
+    return goals[chosen]

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from peg_jax.core import distributions
-from peg_jax.core.nets import elu, elu_and_sines
+from peg_jax.core.nets import GoalMLP, elu
 from peg_jax.core.remat import keep, lean
 from peg_jax.core.types import Array, Key, Params
 from peg_jax.peg.config import WorldModelConfig
@@ -80,7 +80,10 @@ class RSSM(nn.Module):
             return nn.Dense(units, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform())
 
         stats = self.config.stoch * (self.config.classes or 2)
-        self.input_layer = dense(self.config.hidden)
+        if self.config.sine_scale:
+            self.input_net = self._product_net()
+        else:
+            self.input_layer = dense(self.config.hidden)
         self.gru = dense(3 * self.config.deter)
         self.gru_norm = nn.LayerNorm(epsilon=1e-3, dtype=jnp.float32)
         self.prior_hidden, self.prior_out = dense(self.config.hidden), dense(stats)
@@ -88,10 +91,18 @@ class RSSM(nn.Module):
 
     def advance(self, latent: Latent, action: Array) -> Array:
         """Next deterministic state `[..., H]` after `action [..., A]`."""
-        z = self.input_layer(jnp.concatenate([latent.stoch, action], axis=-1))
-        x = elu_and_sines(z, self.config.sine_scale) if self.config.sine_scale else elu(z)
+        if self.config.sine_scale:
+            x = self.input_net(latent.feature, self.input_net.embed_context(action))
+        else:
+            x = elu(self.input_layer(jnp.concatenate([latent.stoch, action], axis=-1)))
         normalised = self.gru_norm(self.gru(jnp.concatenate([x, latent.deter], axis=-1)))
         return gated_update(normalised, latent.deter)
+
+    def _product_net(self) -> GoalMLP:
+        # Which side of a wall the agent is on is memory more often than observation, so the state's tower reads both.
+        config = self.config
+        units, context = config.hidden, self.action_size
+        return GoalMLP(feature_size(config), 2, units, units, context, config.sine_scale, self.dtype)
 
     def prior(self, deter: Array) -> Stats:
         """Distribution of the stochastic state before the observation."""
@@ -122,6 +133,14 @@ def sample_stoch(stats: Stats, key: Key) -> Array:
         sample = distributions.straight_through_one_hot(stats["logits"], key)
         return sample.reshape(*sample.shape[:-2], -1)
     return stats["mean"] + stats["std"] * keep(jax.random.normal(key, stats["mean"].shape))
+
+
+def mean_stoch(stats: Stats) -> Array:
+    """Mean of the stochastic state, flattened to `[..., S or S * C]`."""
+    if "logits" in stats:
+        mean = jax.nn.softmax(stats["logits"])
+        return mean.reshape(*mean.shape[:-2], -1)
+    return stats["mean"]
 
 
 def kl_divergence(p: Stats, q: Stats) -> Array:
@@ -217,8 +236,8 @@ def observe(rssm: RSSM, params: Params, embeds: Array, actions: Array, key: Key)
     return latents, posterior, prior
 
 
-def imagine_step(rssm: RSSM, params: Params, latent: Latent, action: Array, key: Key) -> Latent:
-    """One step of the prior: `latent [N, ...]` and `action [N, A]` to a sampled next latent."""
+def imagine_step(rssm: RSSM, params: Params, latent: Latent, action: Array, key: Key, sample: bool = True) -> Latent:
+    """One step of the prior: `latent [N, ...]` and `action [N, A]` to the next latent, sampled or the prior's mean."""
     deter = rssm.apply(params, latent, action, method=RSSM.advance)
     stats = rssm.apply(params, deter, method=RSSM.prior)
-    return Latent(sample_stoch(stats, key), deter)
+    return Latent(sample_stoch(stats, key) if sample else mean_stoch(stats), deter)

@@ -94,7 +94,7 @@ def init(task: Task, config: PEGConfig, key: Key) -> TrainState:
     # Give every leaf its type for good: weakly typed ones would compile anew after a resume.
     replay_state = jax.tree.map(lambda x: x.astype(x.dtype), replay_state)
     return TrainState(
-        SeedState(key, agent, replay_state, init_goal_state(task)),
+        SeedState(key, agent, replay_state, init_goal_state(task, config.planner)),
         Progress(zero, episodes, episodes * task.episode_steps, zero, init_clock()),
     )
 

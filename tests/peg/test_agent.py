@@ -333,7 +333,7 @@ def test_actor_gradients_equal_plain_differentiation(name: str, state: AgentStat
     plain = plain_rewards(state, starts.goal_embed)[name]
 
     def dream(reward: Any, policy: PolicyFn, value: ValueFn, key: Key) -> Dream:
-        dynamics = agent.make_dynamics(NETS, model)
+        dynamics = agent.make_dynamics(CONFIG.imagination, NETS, model)
         return imagine(starts.latent, SPEC.action_size, policy, dynamics, reward, value, 3, key)
 
     def plain_loss(params: Params) -> tuple[Array, Dream]:

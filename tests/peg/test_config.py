@@ -25,6 +25,8 @@ BAD: list[tuple[str, Any, str, str]] = [  # field, value, option as typed, words
     ("agent.achiever.slow_every", 0, "agent.achiever.slow-every", "at least 1"),
     ("agent.achiever.sine_scale", -1.0, "agent.achiever.sine-scale", "negative"),
     ("agent.distance.sine_scale", -1.0, "agent.distance.sine-scale", "negative"),
+    ("agent.world_model.sine_scale", -1.0, "agent.world-model.sine-scale", "negative"),
+    ("agent.disagreement.sine_scale", -1.0, "agent.disagreement.sine-scale", "negative"),
     ("agent.reaching.states", 0, "agent.reaching.states", "at least 1"),
     ("agent.reaching.actions", 1, "agent.reaching.actions", "at least 2"),
     ("agent.reaching.temperature", 0.0, "agent.reaching.temperature", "greater than 0"),

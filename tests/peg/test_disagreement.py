@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from peg_jax.core import nets
-from peg_jax.core.nets import MLP
+from peg_jax.core.nets import MLP, GoalMLP
 from peg_jax.peg import disagreement
 from peg_jax.peg.config import DisagreementConfig
 from peg_jax.peg.rssm import Latent
@@ -59,3 +59,18 @@ def test_inputs_pair_a_feature_with_the_named_action_and_the_target_is_the_next_
     at = jnp.repeat(jnp.arange(4.0), batch)
     np.testing.assert_array_equal(inputs, jnp.stack([at, at + 100, at + offset + 1000], axis=-1))
     np.testing.assert_array_equal(targets[:, 0], at + 1)
+
+
+def test_members_that_multiply_state_and_action_read_both() -> None:
+    config = DisagreementConfig(members=4)
+    net = GoalMLP(inputs=3, layers=2, units=8, outputs=3, context=2, sine_scale=6.0)
+    params = init_ensemble(net, jax.random.key(0), 4)
+    inputs = jax.random.normal(jax.random.key(1), (6, 5))
+    predictions = disagreement.predict(net, params, inputs)
+    assert predictions.shape == (4, 6, 3)
+    one = jax.tree.map(lambda x: x[2], params)
+    by_hand = net.apply(one, inputs[:, :3], net.apply(one, inputs[:, 3:], method="embed_context"))
+    np.testing.assert_allclose(predictions[2], by_hand, rtol=1e-5)
+    for column in (0, 4):
+        moved = disagreement.reward(net, params, inputs.at[:, column].add(0.5), config)
+        assert bool((moved != disagreement.reward(net, params, inputs, config)).all())

@@ -51,7 +51,7 @@ def with_planner(context: GoalContext, **changes: Any) -> GoalContext:
 def planned() -> GoalState:
     """A plan whose Gaussian lies at the corner of the bounds."""
     corner = GoalDistribution(jnp.array([2.0, 0.0]), jnp.array([0.5, 0.1]))
-    return dataclasses.replace(goals.init_goal_state(TASK), distribution=corner)
+    return dataclasses.replace(goals.init_goal_state(TASK, tiny.config().planner), distribution=corner)
 
 
 def choose(context: GoalContext, state: GoalState, method: str = "peg", count: int = 2000) -> np.ndarray:
@@ -68,6 +68,17 @@ def test_clip_goals_keeps_them_inside_the_bounds(context: GoalContext, planned: 
     drawn = choose(with_planner(context, clip_goals=True), planned)
     assert drawn.max() == 2.0
     assert 0.4 < (drawn[:, 0] == 2.0).mean() < 0.6
+
+
+def test_where_the_planner_only_evaluates_each_episode_draws_an_elite_of_its_own(
+    context: GoalContext, planned: GoalState
+) -> None:
+    elites = dataclasses.replace(
+        planned, elites=jnp.array([[1.0, 2.0], [-1.0, 0.5]]), elite_fitness=jnp.array([3.0, 1.0])
+    )
+    drawn = choose(with_planner(context, evaluate_only=True), elites)
+    assert {tuple(goal) for goal in drawn.tolist()} == {(1.0, 2.0), (-1.0, 0.5)}
+    np.testing.assert_allclose((drawn[:, 0] == 1.0).mean(), 0.75, atol=5 * 0.43 / 2000**0.5)
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.3, 1.0])

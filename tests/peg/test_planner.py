@@ -185,14 +185,19 @@ def test_repeat_samples_averages_the_rollouts_of_one_candidate() -> None:
     np.testing.assert_array_equal(plan.goals[:, 0], [3.0, 2.0, 1.0, 0.0])
 
 
-def test_evaluate_only_draws_one_elite_in_proportion_to_its_score() -> None:
+def test_evaluate_only_scores_the_first_candidates_once() -> None:
     seeds = jnp.arange(1.0, 11.0)[:, None]
     config = PlannerConfig(kind="cem", candidates=10, iterations=5, elite_ratio=0.3, evaluate_only=True)
-    keys = jax.random.split(jax.random.key(0), 5000)
-    plans = jax.vmap(lambda key: search(first_coordinate, seeds, key, config))(keys)
-    assert plans.history.mean.shape == (5000, 1, 1)
-    assert not plans.distribution.std.any()
-    goals, counts = np.unique(np.asarray(plans.distribution.mean), return_counts=True)
+    plan = search(first_coordinate, seeds, jax.random.key(0), config)
+    assert plan.history.mean.shape == (1, 1)
+    np.testing.assert_array_equal(plan.goals[:, 0], jnp.arange(10.0, 0.0, -1.0))
+
+
+def test_elites_are_drawn_in_proportion_to_their_scores() -> None:
+    assert planner.elite_count(PlannerConfig(candidates=10, elite_ratio=0.3)) == 3
+    scores = jnp.array([10.0, 9.0, 8.0])
+    drawn = planner.draw_elites(scores[:, None], scores, jax.random.key(0), 5000)
+    goals, counts = np.unique(np.asarray(drawn), return_counts=True)
     assert goals.tolist() == [8.0, 9.0, 10.0]
     np.testing.assert_allclose(counts / 5000, np.array([8, 9, 10]) / 27, atol=5 * 0.5 / 5000**0.5)
 

@@ -143,3 +143,43 @@ def test_features_hold_the_stochastic_part_first() -> None:
 def test_gaussian_entropy() -> None:
     value = rssm.entropy({"mean": jnp.zeros(2), "std": jnp.array([1.0, 2.0])})
     assert float(value) == pytest.approx(2 * 1.4189385 + np.log(2.0), rel=1e-6)
+
+
+# --- what is imagined ---
+
+
+@pytest.mark.parametrize("config", [GAUSSIAN, CATEGORICAL])
+def test_without_sampling_a_step_goes_on_with_the_priors_mean(config: WorldModelConfig) -> None:
+    net = RSSM(config, embed_size=4, action_size=2)
+    params = net.init(jax.random.key(0), method=RSSM.initialise)
+    latent = jax.tree.map(lambda x: x + 0.3, rssm.zero_latent(config, (2000,)))
+    action = jnp.full((2000, 2), 0.5)
+    mean = rssm.imagine_step(net, params, latent, action, jax.random.key(1), sample=False)
+    np.testing.assert_array_equal(mean.stoch, jnp.broadcast_to(mean.stoch[0], mean.stoch.shape))
+    sampled = rssm.imagine_step(net, params, latent, action, jax.random.key(1))
+    np.testing.assert_array_equal(sampled.deter, mean.deter)
+    assert float(sampled.stoch.std(axis=0).min()) > 0.1
+    np.testing.assert_allclose(sampled.stoch.mean(axis=0), mean.stoch[0], atol=5 * 1.1 / 2000**0.5)
+
+
+def test_with_sines_the_same_action_does_different_things_in_different_memories() -> None:
+    """The gates see products of state and action; the published input layer does not read the memory at all."""
+
+    def effect(sine_scale: float) -> Array:
+        config = WorldModelConfig(deter=5, stoch=3, hidden=6, units=4, sine_scale=sine_scale)
+        net = RSSM(config, embed_size=4, action_size=2)
+        params = net.init(jax.random.key(0), method=RSSM.initialise)
+        captured = net.apply(
+            params,
+            Latent(jnp.ones((2, 3)), jnp.array([[0.5] * 5, [-0.5] * 5])),
+            jnp.ones((2, 2)),
+            method=RSSM.advance,
+            capture_intermediates=lambda module, _: module.name in ("input_net", "input_layer"),
+            mutable=["intermediates"],
+        )[1]
+        (layer,) = captured["intermediates"].values()
+        x = layer["__call__"][0]
+        return jnp.abs(x[0] - x[1]).max()
+
+    assert float(effect(0.0)) == 0.0
+    assert float(effect(6.0)) > 0.01
