@@ -21,6 +21,7 @@ CURVES = (
     "model_kl",
     "dyn_dist_loss",
     "reward_mean",
+    "reached",
     "expl_reward_mean",
     "actor_ent",
     "expl_actor_ent",

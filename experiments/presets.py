@@ -70,7 +70,8 @@ FAST: Changes = {
     "agent.explorer.slow_every": 1,
     "agent.explorer.slow_fraction": 0.05,
     "planner.discount": 0.97,
-    "planner.seed_replay": 1.0,
+    "planner.seed_replay": 0.5,
+    "planner.seed_mega": 0.5,
     "planner.evaluate_only": True,
     "agent.imagination.starts": 256,
     "replay.batch": 100,
@@ -84,7 +85,7 @@ FAST: Changes = {
     "eval_every": 16_000,
     "eval_repeats": 5,
     "checkpoint_every": 32_000,
-    "steps": 128_000,
+    "steps": 112_000,
 }
 
 SMOKE: Changes = {

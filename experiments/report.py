@@ -125,13 +125,13 @@ def write_page(folder: Path) -> Path:
         lines += [
             f"## {name}",
             "",
-            f"`{evidence['command']}`, revision {evidence['revision']}, {evidence['machine']}.",
+            f"`{evidence['command']}`, revision {evidence['revision'][:10]}, {_machine(evidence)}.",
             "",
         ]
         lines += ["| seed | env steps | updates | minutes | mean | best mean | " + _heads(evidence) + " |"]
         lines += ["|---" * (6 + len(evidence["seeds"][0]["success_cell"][0])) + "|"]
         lines += [_row(seed) for seed in evidence["seeds"]] + [""]
-    learning_curves(folder / "curves.png", panels)
+    learning_curves(folder / "curves.png", panels, ranges=dict.fromkeys(panels, (-0.02, 1.02)))
     page = folder / "README.md"
     page.write_text("\n".join(lines).rstrip() + "\n")
     return page
@@ -141,6 +141,11 @@ def _shared(seeds: list[Evidence]) -> list[int]:
     """Steps at which every seed was evaluated."""
     shortest: list[int] = min((seed["env_steps"] for seed in seeds), key=len)
     return shortest
+
+
+def _machine(evidence: Evidence) -> str:
+    machine = evidence["machine"]
+    return f"{machine['cpu_count']} CPU cores, {machine['device_kind']}, jax {machine['jax']}"
 
 
 def _heads(evidence: Evidence) -> str:

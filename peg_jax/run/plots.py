@@ -23,7 +23,10 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def learning_curves(
-    path: Path, panels: Mapping[str, Mapping[str, Curve]], units: Mapping[str, str] | None = None
+    path: Path,
+    panels: Mapping[str, Mapping[str, Curve]],
+    units: Mapping[str, str] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> np.ndarray:
     """Draw one small panel per scalar with a curve per label, and write it to `path` (.png).
 
@@ -32,6 +35,7 @@ def learning_curves(
       panels: {title: {label: (steps [n], values [n] or [seeds, n])}}; several seeds are drawn as their mean with a band
         of one standard deviation. Values which are not finite leave gaps. A label has one colour in all panels.
       units: {title: what the vertical axis measures}.
+      ranges: {title: ends of the vertical axis}; without, it fits the curves.
 
     Returns:
       The picture, uint8 [H, W, 3].
@@ -50,6 +54,8 @@ def learning_curves(
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         for label, (steps, values) in curves.items():
             _curve(axes, np.asarray(steps), np.asarray(values, np.float64), colours[label])
+        if ranges and title in ranges:
+            axes.set_ylim(*ranges[title])
         if not axes.lines:
             axes.text(0.5, 0.5, "no data yet", transform=axes.transAxes, ha="center", va="center", color="0.5")
             axes.set(xticks=[], yticks=[])

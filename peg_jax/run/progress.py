@@ -91,17 +91,18 @@ class ProgressBar:
         return (last[column] - first[column]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
 
     def _status(self) -> str:
-        left, speed = self._total - self._history[-1][1], self.steps_per_second
+        # The last epoch may end beyond the total.
+        left, speed = max(0, self._total - self._history[-1][1]), self.steps_per_second
         eta = format_duration(left / speed) if speed > 0 else "?"
         success = "-" if self._success is None else f"{self._success:.2f}"
         return f"{speed:,.0f} steps/s  {self.updates_per_second:,.1f} updates/s  success {success}  ETA {eta}"
 
     def _print_line(self) -> None:
-        step = self._history[-1][1]
+        done = min(1.0, self._history[-1][1] / max(self._total, 1))
         self._printed = self._clock()
         _print(
             self._console,
-            f"{self._description}  {100 * step / max(self._total, 1):.0f}% of {self._total:,} steps  {self._status()}  "
+            f"{self._description}  {100 * done:.0f}% of {self._total:,} steps  {self._status()}  "
             f"elapsed {format_duration(self._printed - self._began)}",
         )
 

@@ -99,6 +99,28 @@ def test_a_checkpoint_evaluates_again_with_the_same_result(runs: dict[str, Path]
         np.testing.assert_array_equal(values[0], last)
 
 
+def test_runs_become_evidence_and_a_page_made_from_it(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Two runs of the same seed count once; the page can be made again without them."""
+    command("report", "--runs", *map(str, runs.values()), f"--output={tmp_path}")
+    evidence = json.loads((tmp_path / "smoke_peg.json").read_text())
+    assert evidence["command"].startswith("python -m experiments.peg")
+    assert "logdir" not in evidence["command"]
+    assert len(evidence["revision"]) >= 40
+    (seed,) = evidence["seeds"]
+    logged = read_metrics(runs["parts"] / "metrics.jsonl")
+    np.testing.assert_array_equal(seed["env_steps"], logged["max_eval_metric_success/goal_all"].steps)
+    np.testing.assert_array_equal(np.shape(seed["success_cell"]), (len(seed["env_steps"]), 11))
+    means = logged["max_eval_metric_success_cell/goal_all"].values
+    np.testing.assert_allclose(np.mean(seed["success_cell"], axis=1), means, atol=1e-3)
+    assert seed["updates"] == sorted(seed["updates"])
+    assert seed["wall_seconds"] == sorted(seed["wall_seconds"])
+    page = (tmp_path / "README.md").read_text()
+    assert "smoke_peg" in page and evidence["command"] in page
+    assert iio.imread(tmp_path / "curves.png").std() > 5
+    command("report", f"--output={tmp_path}")
+    assert (tmp_path / "README.md").read_text() == page
+
+
 def test_seeds_of_one_program_have_their_own_directories(tmp_path: Path) -> None:
     command("peg", *SMOKE, "--steps=400", "--num-seeds=2", "--method=random_goals", f"--logdir={tmp_path / 'two'}")
     lines = [(tmp_path / "two" / f"seed_{i}" / "metrics.jsonl").read_text() for i in (0, 1)]

@@ -52,6 +52,16 @@ def test_speed_forgets_a_slow_start_and_an_earlier_run() -> None:
         assert bar.steps_per_second == pytest.approx(10)
 
 
+def test_a_last_epoch_beyond_the_total_is_neither_more_than_all_nor_in_the_past() -> None:
+    console, out = make_console()
+    clock = Clock()
+    with ProgressBar("peg", 1000, console=console, clock=clock) as bar:
+        clock.now = 10.0
+        bar.update(step=1020, updates=40)
+    assert "100% of 1,000 steps" in out.getvalue()
+    assert "ETA 0:00:00" in out.getvalue()
+
+
 def test_live_bar_shows_the_columns() -> None:
     console, out = make_console(terminal=True)
     clock = Clock()
