@@ -51,8 +51,9 @@ class _Sizes:
         self.decoder = _mlp(feature, model.decoder_layers, model.units, spec.obs_size)
         self.embed_head = _mlp(feature, model.decoder_layers, model.units, embed)
         gru_inputs, hidden = model.hidden + model.deter, model.hidden
-        read = (stoch_size(model) + spec.action_size) * hidden
+        read, self.prior_memory = (stoch_size(model) + spec.action_size) * hidden, 0
         if model.sine_scale:
+            self.prior_memory = feature * hidden + 2 * hidden**2  # the state's tower
             read = _sum(_of_goal(feature, spec.action_size, 2, hidden, hidden, model.sine_scale)).forward
         advance = read + gru_inputs * 3 * model.deter
         self.prior_step = advance + model.deter * model.hidden + model.hidden * stats
@@ -101,16 +102,37 @@ def needed_update_flops(config: PEGConfig, spec: Spec) -> dict[str, float]:
     achiever = horizon * dreamt(sizes.achiever, sizes.achiever_critic, reward)
     # Of the actor and of the critic, trained; of the slow critic and of the distance in the reward, frozen.
     contexts = 2 * _trained(sizes.achiever_context) + sizes.achiever_context.forward + sizes.distance_context.forward
+    achiever_total = starts * (achiever + contexts)
+    if agent.reaching.enabled:
+        achiever_total = _counting_steps(agent, sizes, rows, starts)
     distance = 2 * sizes.embed_head.forward + _trained(sizes.distance) + _trained(sizes.distance_context)
     member = agent.disagreement.members * sizes.member.forward
     explorer = horizon * dreamt(sizes.explorer, sizes.explorer_critic, member)
     ensemble = batch * (length - 1) * agent.disagreement.members * _trained(sizes.member)
     return {
         "world_model": 2.0 * rows * model * agent.world_model.updates,
-        "achiever": 2.0 * (starts * (achiever + contexts) + pairs * distance),
+        "achiever": 2.0 * (achiever_total + pairs * distance),
         "explorer": 2.0 * starts * explorer,
         "ensemble": 2.0 * ensemble,
     }
+
+
+def _counting_steps(agent: AgentConfig, sizes: _Sizes, rows: int, starts: int) -> int:
+    """Multiply-adds of the achiever that counts steps: dream, judge, values, tries, imitation, regression."""
+    horizon, reaching = agent.imagination.horizon, agent.reaching
+    actor, critic, context = sizes.achiever, sizes.achiever_critic, sizes.achiever_context
+    latents, states = (horizon + 1) * starts, min(reaching.states, horizon * starts)
+    dream = horizon * starts * (actor.forward + sizes.prior_step) + starts * context.forward
+    judge = latents * (sizes.embed_head.forward + sizes.distance.forward) + starts * sizes.distance_context.forward
+    values = latents * critic.forward + starts * context.forward
+    # The state's tower serves all tries, and the policy that proposes is the one that imitates.
+    tries = states * (context.forward + reaching.actions * (sizes.prior_step + critic.forward))
+    tries -= states * (reaching.actions - 1) * sizes.prior_memory
+    imitation = states * (_trained(actor) + _trained(context))
+    regressed = horizon * starts * _trained(critic) + starts * _trained(context)
+    paired = (horizon * starts + rows) * (_trained(critic) + _trained(context))
+    goals = rows * sizes.embed_head.forward
+    return dream + judge + values + tries + imitation + regressed + paired + goals
 
 
 def needed_plan_flops(config: PEGConfig, spec: Spec) -> float:
@@ -120,7 +142,7 @@ def needed_plan_flops(config: PEGConfig, spec: Spec) -> float:
     member = agent.disagreement.members * sizes.member.forward
     step = sizes.achiever.forward + sizes.prior_step + member + sizes.explorer_critic.forward
     once = sizes.encoder.forward + sizes.achiever_context.forward
-    rollouts = planner.candidates * planner.repeat_samples * planner.iterations
+    rollouts = planner.candidates * planner.repeat_samples * (1 if planner.evaluate_only else planner.iterations)
     return 2.0 * rollouts * (planner.horizon * step + once)
 
 
