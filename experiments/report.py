@@ -91,10 +91,18 @@ def _portable(command: str) -> str:
 
 
 def add(folder: Path, name: str, evidence: Evidence) -> None:
-    """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number."""
+    """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number.
+
+    Raises:
+        RunError: the file is of another revision, whose seeds cannot stand beside these.
+    """
     path = folder / f"{name}.json"
-    seeds = {seed["seed"]: seed for seed in (_read(path)["seeds"] if path.exists() else [])}
-    seeds |= {seed["seed"]: seed for seed in evidence["seeds"]}
+    earlier = _read(path) if path.exists() else evidence
+    if earlier["revision"] != evidence["revision"]:
+        raise RunError(
+            f"{path} is of revision {earlier['revision']}, this run of {evidence['revision']}; remove the file"
+        )
+    seeds = {seed["seed"]: seed for seed in (*earlier["seeds"], *evidence["seeds"])}
     write_json(path, evidence | {"seeds": [seeds[number] for number in sorted(seeds)]})
 
 

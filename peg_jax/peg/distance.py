@@ -88,8 +88,12 @@ def loss(params: Params, net: Network, current: Array, goal: Array, label: Array
     average, detours and standing still at the goal included. A lower expectile learns how long it takes when it goes
     well, which is what a distance means (Newey and Powell, 1987; used for values by IQL, Kostrikov et al., 2022).
     """
-    error = label - between(net, params, current, goal, config.normalize_inputs)
-    weight = jnp.where(error > 0, config.expectile, 1.0 - config.expectile)
+    return expectile_loss(label - between(net, params, current, goal, config.normalize_inputs), config.expectile)
+
+
+def expectile_loss(error: Array, expectile: Array | float) -> Array:
+    """Mean of the squared errors (label minus prediction), positive ones weighted `2 expectile`, others the rest."""
+    weight = jnp.where(error > 0, expectile, 1.0 - expectile)
     return jnp.mean(2.0 * weight * jnp.square(error))
 
 

@@ -23,6 +23,7 @@ from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.peg import lookahead
 from peg_jax.peg.actor_critic import ActorCriticState, make_policy, make_value, update_slow
 from peg_jax.peg.config import ActorCriticConfig, ReachingConfig
+from peg_jax.peg.distance import expectile_loss
 from peg_jax.peg.imagination import Dream, ValueFn
 from peg_jax.peg.lookahead import AdvanceFn
 from peg_jax.peg.networks import ActorCriticNets
@@ -120,8 +121,7 @@ def critic_loss(
     feature, goal_embed, returns = dream
     from_returns = jnp.square(returns - make_steps(nets, params, goal_embed, horizon)(feature))
     error = pairs.steps - make_steps(nets, params, pairs.goal_embed, horizon)(pairs.feature)
-    weight = 2.0 * jnp.where(error > 0, expectile, 1.0 - expectile)
-    return (jnp.mean(from_returns) + jnp.mean(weight * jnp.square(error))) / horizon**2
+    return (jnp.mean(from_returns) + expectile_loss(error, expectile)) / horizon**2
 
 
 def update(
