@@ -30,6 +30,7 @@ class RunConfig(PEGConfig):
     eval_repeats: int = static(1)  # evaluation episodes per goal
     checkpoint_every: int = static(10_000)  # environment steps between checkpoints
     media_every: int = static(100_000)  # environment steps between pictures; one set is drawn at the end anyway
+    optimization: int = static(3)  # of the compiled program, 0 to 3; less compiles sooner and runs slower
     compilation_cache: bool = static(True)  # keep compiled programs in the user's cache directory
 
     def algorithm(self) -> PEGConfig:
@@ -57,6 +58,7 @@ def validate_run(config: RunConfig) -> None:
     for option in ("num_seeds", "steps", "log_every", "eval_every", "eval_repeats", "checkpoint_every", "media_every"):
         require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
     require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
+    require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")
     env, params = envs.make(config.env)
     validate(config, int(params.max_steps_in_episode), env.goal_space(params).shape[0])
     loop = config.loop

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from peg_jax.core.environment import Task
+from peg_jax.core.types import Array
 from peg_jax.peg.evaluation import Evaluation
 from peg_jax.run.media import tile, write_animation
 from peg_jax.run.metrics import read_metrics
@@ -37,15 +38,20 @@ def draw_evaluation(path: Path, task: Task, evaluation: Evaluation) -> None:
         task: for the renderer.
         evaluation: of one seed.
     """
-    render = jax.jit(jax.vmap(lambda obs, goal, trail: task.env.render(obs, goal, task.params, trail)))
-    obs, goal = jnp.asarray(evaluation.obs), jnp.asarray(evaluation.goal)
-    trail = np.array(task.env.achieved_goal(obs)).swapaxes(0, 1)
-    goals = list(np.asarray(render(goal, goal, np.full_like(trail, np.nan))))
-    frames = []
-    for time in range(obs.shape[0]):
-        walked = trail.copy()
-        walked[:, time + 1 :] = np.nan
-        frames.append(tile(goals + list(np.asarray(render(obs[time], goal, walked))), columns=len(goals)))
+    obs, goal = np.asarray(evaluation.obs), np.asarray(evaluation.goal)
+    trail = np.asarray(task.env.achieved_goal(evaluation.obs)).swapaxes(0, 1)
+    walked = np.full((1 + len(obs), *trail.shape), np.nan, np.float32)  # the first for the goals' own pictures
+    for time in range(len(obs)):
+        walked[1 + time, :, : time + 1] = trail[:, : time + 1]
+    shown = np.concatenate([goal[None], obs])
+
+    @jax.jit
+    def render(shown: Array, trails: Array) -> Array:
+        one = jax.vmap(lambda obs, goal, trail: task.env.render(obs, goal, task.params, trail))
+        return jax.lax.map(lambda frame: one(frame[0], goal, frame[1]), (shown, trails))
+
+    goals, *frames = np.asarray(render(shown, walked))
+    frames = [tile([*goals, *frame], columns=len(goals)) for frame in frames]
     write_animation(path, np.stack(frames), fps=20)
 
 

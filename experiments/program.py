@@ -45,7 +45,7 @@ def enable_compilation_cache() -> Path:
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = Path(configured) if configured else user / "peg_jax" / "xla"
     jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return path
 
 
@@ -105,16 +105,22 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
 
     # Compiling leaves the interpreter free: the first programs are compiled while the next are traced.
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
-        init = pool.submit(jax.jit(_init(config, task)).lower(seed_keys(config)).compile) if fresh else None
-        train = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile)
-        evaluate = pool.submit(_lower_evaluation(config, task, state).compile)
+        options = _compiler_options(config)
+        start = jax.jit(_init(config, task)).lower(seed_keys(config)) if fresh else None
+        init = pool.submit(start.compile, options) if start else None
+        train = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile, options)
+        evaluate = pool.submit(_lower_evaluation(config, task, state).compile, options)
     return Program(task, init.result() if init else None, train.result(), evaluate.result(), cycles)
 
 
 def compile_evaluation(config: RunConfig, task: Task, state: TrainState) -> EvaluateFn:
     """The evaluation alone, for a run that is not trained further; `state` may be abstract."""
     with compiling("evaluation"):
-        return _lower_evaluation(config, task, state).compile()
+        return _lower_evaluation(config, task, state).compile(_compiler_options(config))
+
+
+def _compiler_options(config: RunConfig) -> dict[str, str | bool]:
+    return {"xla_backend_optimization_level": str(config.optimization)}
 
 
 def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> jax.stages.Lowered:

@@ -20,7 +20,7 @@ from peg_jax.peg import actor_critic, density, disagreement, planner, world_mode
 from peg_jax.peg import agent as agent_module
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig, PlannerConfig
-from peg_jax.peg.imagination import Dream, imagine
+from peg_jax.peg.imagination import Dream, RewardFn, ValueFn, imagine
 from peg_jax.peg.networks import Networks, make_networks
 from peg_jax.peg.planner import FitnessFn, GoalDistribution
 from peg_jax.peg.rollout import task_spec
@@ -74,11 +74,17 @@ def start_latent(nets: Networks, agent: AgentState, config: PEGConfig, obs: Arra
     return latent
 
 
-def imagine_go_phase(task: Task, config: PEGConfig, agent: AgentState, start: Latent, goals: Array, key: Key) -> Dream:
-    """The achiever pursuing each of `goals [N, D]` in imagination, seen with the explorer's eyes.
-
-    Rewards are the ensemble's disagreement, values the explorer's slow critic. `start` is one latent, shared by all.
-    """
+def imagine_go_phase(
+    task: Task,
+    config: PEGConfig,
+    agent: AgentState,
+    start: Latent,
+    goals: Array,
+    key: Key,
+    reward: RewardFn = agent_module.no_reward,
+    value: ValueFn = agent_module.no_value,
+) -> Dream:
+    """The achiever pursuing each of `goals [N, D]` in imagination; `start` is one latent, shared by all."""
     nets, params = make_networks(config.agent, task_spec(task)), agent.world_model.params
     count = goals.shape[0]
     goal_embed = world_model.encode(nets, params, goals)
@@ -88,19 +94,24 @@ def imagine_go_phase(task: Task, config: PEGConfig, agent: AgentState, start: La
         action_size=task.action_size,
         policy=policy,
         dynamics=agent_module.make_dynamics(config.agent.imagination, nets, params),
-        reward=agent_module.explorer_reward(config.agent, nets, agent.disagreement.params, differentiable=False),
-        value=actor_critic.make_value(nets.explorer, agent.explorer.slow_critic),
+        reward=reward,
+        value=value,
         horizon=config.planner.horizon,
         key=key,
     )
 
 
 def exploration_fitness(task: Task, config: PEGConfig, agent: AgentState, start: Latent) -> FitnessFn:
-    """PEG's objective: what the explorer expects to find at the end of the imagined Go phase (peg.md section 4.1)."""
+    """PEG's objective: what the explorer expects to find at the end of the imagined Go phase (peg.md section 4.1).
+
+    Rewards are the ensemble's disagreement, values the explorer's slow critic.
+    """
     nets = make_networks(config.agent, task_spec(task))
+    novelty = agent_module.explorer_reward(config.agent, nets, agent.disagreement.params, differentiable=False)
+    value = actor_critic.make_value(nets.explorer, agent.explorer.slow_critic)
 
     def fitness(goals: Array, key: Key) -> Array:
-        dream = imagine_go_phase(task, config, agent, start, goals, key)
+        dream = imagine_go_phase(task, config, agent, start, goals, key, novelty, value)
         reward = dream.reward
         if not config.planner.use_value:
             final = jnp.concatenate([dream.feature[-1], dream.last_action], axis=-1)

@@ -129,21 +129,22 @@ def learn(
 
 
 def choose_goals(
-    task: Task, config: PEGConfig, method: str, seed: SeedState, progress: Progress, obs: Array, key: Key
-) -> tuple[GoalState, Clock, Array]:
-    """Plan when it is due, then draw one goal per episode: `(goal state, clock, goals [E, D])`.
-
-    Plans are due at the very start, after the first episodes, and then every `goal_update_every` (peg.md 4.3).
-    """
+    task: Task, config: PEGConfig, method: str, seed: SeedState, due: Array, obs: Array, key: Key
+) -> tuple[GoalState, Array]:
+    """Plan when it is due, then draw one goal per episode: `(goal state, goals [E, D])`."""
     strategy = STRATEGIES[method]
     context = GoalContext(task, config, seed.agent, build_replay(task, config), seed.replay, obs)
+    refresh_key = rng.named(key, "refresh")
+    goals = jax.lax.cond(due, lambda: strategy.refresh(context, seed.goals, refresh_key), lambda: seed.goals)
+    return goals, strategy.choose(context, goals, rng.named(key, "choose"), obs.shape[0])
+
+
+def plan_due(config: PEGConfig, progress: Progress) -> tuple[Array, Clock]:
+    """Whether a cycle plans: the first one, the second, and then every `goal_update_every` episodes (peg.md 4.3)."""
     started = progress.cycles > 0
     due, ticked = tick(progress.goal_clock, progress.episodes, config.loop.goal_update_every)
     clock = jax.tree.map(lambda new, old: jnp.where(started, new, old), ticked, progress.goal_clock)
-    due = due | ~started
-    refresh_key = rng.named(key, "refresh")
-    goals = jax.lax.cond(due, lambda: strategy.refresh(context, seed.goals, refresh_key), lambda: seed.goals)
-    return goals, clock, strategy.choose(context, goals, rng.named(key, "choose"), obs.shape[0])
+    return due | ~started, clock
 
 
 def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tuple[TrainState, CycleLog]:
@@ -154,39 +155,47 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
     """
     seed, progress, loop = state.seed, state.progress, config.loop
     key = jax.random.fold_in(seed.key, progress.cycles)
+    due, goal_clock = plan_due(config, progress)
     extra = jnp.where(progress.cycles == 0, loop.pretrain, 0)
-    updates = loop.updates_per_burst + extra
-    agent, metrics = learn(task, config, seed.agent, seed.replay, rng.named(key, "learn"), updates)
-    seed = dataclasses.replace(seed, agent=agent)
-
     obs, env_state = rollout.reset(task, loop.num_envs, rng.named(key, "reset"))
-    goals, clock, commanded = choose_goals(task, config, method, seed, progress, obs, rng.named(key, "goals"))
-    start = rollout.begin(task, config.agent, obs, env_state, commanded)
-    episodes, records = rollout.advance(task, config, agent, start, loop.train_every, rng.named(key, "act"))
 
-    def burst(carry: tuple[AgentState, RolloutState], key: Key) -> tuple[tuple[AgentState, RolloutState], Episode]:
-        agent, episodes = carry
-        agent, _ = learn(task, config, agent, seed.replay, rng.named(key, "learn"), loop.updates_per_burst)
+    # One body for all bursts, though only the first one plans: the learning in it is most of what is compiled.
+    def burst(
+        carry: tuple[SeedState, RolloutState], inputs: tuple[Array, Key]
+    ) -> tuple[tuple[SeedState, RolloutState], tuple[Episode, Metrics]]:
+        (seed, episodes), (first, key) = carry, inputs
+        updates = loop.updates_per_burst + jnp.where(first, extra, 0)
+        agent, metrics = learn(task, config, seed.agent, seed.replay, rng.named(key, "learn"), updates)
+        seed, goals_key = dataclasses.replace(seed, agent=agent), rng.named(key, "goals")
+        goals, commanded = jax.lax.cond(
+            first,
+            lambda: choose_goals(task, config, method, seed, due, obs, goals_key),
+            lambda: (seed.goals, episodes.goal),
+        )
+        episodes = dataclasses.replace(episodes, goal=commanded)
         episodes, records = rollout.advance(task, config, agent, episodes, loop.train_every, rng.named(key, "act"))
-        return (agent, episodes), records
+        return (dataclasses.replace(seed, goals=goals), episodes), (records, metrics)
 
     bursts = task.episode_steps // loop.train_every
-    if bursts > 1:
-        keys = jax.random.split(rng.named(key, "bursts"), bursts - 1)
-        (agent, episodes), later = jax.lax.scan(burst, (agent, episodes), keys)
-        later = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), later)
-        records = jax.tree.map(lambda *parts: jnp.concatenate(parts), records, later)
+    keys = jax.random.split(rng.named(key, "bursts"), bursts)
+    start = rollout.begin(task, config.agent, obs, env_state, goal=jnp.zeros_like(obs))
+    (seed, episodes), (records, metrics) = jax.lax.scan(burst, (seed, start), (jnp.arange(bursts) == 0, keys))
+    records, metrics = jax.tree.map(_flatten_bursts, records), jax.tree.map(jnp.mean, metrics)
 
-    replay_state = build_replay(task, config).insert(seed.replay, rollout.assemble(obs, records, commanded))
+    experience = rollout.assemble(obs, records, episodes.goal)
+    seed = dataclasses.replace(seed, replay=build_replay(task, config).insert(seed.replay, experience))
     progress = Progress(
         cycles=progress.cycles + 1,
         episodes=progress.episodes + loop.num_envs,
         env_steps=progress.env_steps + loop.num_envs * task.episode_steps,
         updates=progress.updates + bursts * loop.updates_per_burst + extra,
-        goal_clock=clock,
+        goal_clock=goal_clock,
     )
-    log = CycleLog(metrics | rollout.rollout_metrics(episodes), commanded)
-    return TrainState(SeedState(seed.key, agent, replay_state, goals), progress), log
+    return TrainState(seed, progress), CycleLog(metrics | rollout.rollout_metrics(episodes), episodes.goal)
+
+
+def _flatten_bursts(x: Array) -> Array:
+    return x.reshape(-1, *x.shape[2:])
 
 
 def epoch(task: Task, config: PEGConfig, method: str, state: TrainState, cycles: int) -> tuple[TrainState, CycleLog]:
