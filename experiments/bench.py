@@ -27,9 +27,9 @@ from peg_jax.core.types import Array
 from peg_jax.peg import agent as agent_module
 from peg_jax.peg import planner, rollout
 from peg_jax.peg.config import PEGConfig
-from peg_jax.peg.goals import exploration_fitness, start_latent
 from peg_jax.peg.networks import make_networks
 from peg_jax.peg.planner import GoalDistribution
+from peg_jax.peg.strategies.planned import exploration_fitness, start_latent
 from peg_jax.run.directory import describe_start
 from peg_jax.run.files import write_json
 

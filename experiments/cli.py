@@ -24,8 +24,8 @@ Run = TypeVar("Run", bound=RunConfig)
 def parse_run(cls: type[Run], arguments: Sequence[str], extra: Sequence[str] = ()) -> tuple[Run, bool]:
     """The configuration that the command line asks for, validated, and whether it continues an existing run.
 
-    Without a run in `--logdir`, options start from `--preset` and `--env`; with one, from what that run was started
-    with, and only options that leave its numbers alone, or are named in `extra`, may change.
+    Without a run in `--logdir`, options start from `--preset`, `--env` and `--method`; with one, from what that run
+    was started with, and only options that leave its numbers alone, or are named in `extra`, may change.
 
     Raises:
         ConfigError, RunError: the user's mistakes.
@@ -33,7 +33,8 @@ def parse_run(cls: type[Run], arguments: Sequence[str], extra: Sequence[str] = (
     logdir = _peek(arguments, "logdir") or ""
     directory = RunDirectory(logdir) if logdir else None
     if directory is None or not directory.exists():
-        start = preset(cls, _peek(arguments, "preset") or RunConfig.preset, _peek(arguments, "env") or RunConfig.env)
+        asked = (_peek(arguments, name) or getattr(RunConfig, name) for name in ("preset", "env", "method"))
+        start = preset(cls, *asked)
         config = parse(cls, arguments, start)
         validate_run(config)
         return config, False

@@ -8,7 +8,7 @@ from flax import struct
 import envs
 from peg_jax.core.config import require, static
 from peg_jax.peg.config import PEGConfig, validate
-from peg_jax.peg.goals import STRATEGIES
+from peg_jax.peg.methods import METHODS
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = ("steps", "eval_every", "eval_repeats", "checkpoint_every", "media_every", "compilation_cache")
@@ -54,7 +54,7 @@ def validate_run(config: RunConfig) -> None:
         ConfigError: names the option, its value and what would work.
     """
     require(config.env in envs.registered(), "env", config.env, f"known environments: {', '.join(envs.registered())}")
-    require(config.method in STRATEGIES, "method", config.method, f"known methods: {', '.join(STRATEGIES)}")
+    require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
     for option in ("num_seeds", "steps", "log_every", "eval_every", "eval_repeats", "checkpoint_every", "media_every"):
         require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
     require(config.seed >= 0, "seed", config.seed, "it cannot be negative")

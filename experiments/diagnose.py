@@ -31,8 +31,8 @@ from peg_jax.peg import agent as agent_module
 from peg_jax.peg import density, disagreement, evaluation, rollout, training, world_model
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig
-from peg_jax.peg.goals import exploration_fitness, start_latent
 from peg_jax.peg.networks import make_networks
+from peg_jax.peg.strategies.planned import exploration_fitness, start_latent
 from peg_jax.peg.training import TrainState
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
@@ -68,7 +68,7 @@ def diagnose_achiever(config: DiagnoseConfig, console: Console) -> list[Figures]
     cover = make_task(env, replace(params, start_anywhere=True))
     loop = replace(algorithm.loop, prefill=config.coverage_episodes)
     key = jax.random.key(config.seed)
-    state = jax.jit(lambda k: training.init(cover, replace(algorithm, loop=loop), k))(key)
+    state = jax.jit(lambda k: training.init(cover, replace(algorithm, loop=loop), config.method, k))(key)
     train = jax.jit(partial(_train_achiever, task, replay_state=state.seed.replay, updates=config.report_every))
     evaluate = jax.jit(lambda c, a, k: evaluation.evaluate(task, c, a, k, config.eval_repeats))
     agent, rows = state.seed.agent, []

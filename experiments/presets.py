@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from experiments.config import RunConfig, override
 from peg_jax.core.config import ConfigError
+from peg_jax.peg.methods import METHODS
 
 Changes = dict[str, Any]
 Config = TypeVar("Config", bound=RunConfig)
@@ -118,14 +119,17 @@ SMOKE: Changes = {
 PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "smoke": SMOKE}
 
 
-def preset(cls: type[Config], name: str, env: str) -> Config:
-    """The defaults of a run: the task's published values, with the preset's changes on top.
+def preset(cls: type[Config], name: str, env: str, method: str = RunConfig.method) -> Config:
+    """The defaults of a run: the task's published values, with the preset's and the method's changes on top.
 
     Raises:
-        ConfigError: an unknown preset, or an environment without published values.
+        ConfigError: an unknown preset or method, or an environment without published values.
     """
     if name not in PRESETS:
         raise ConfigError(f"--preset={name} cannot work: known presets: {', '.join(PRESETS)}")
     if env not in PAPER:
         raise ConfigError(f"--env={env} cannot work: known environments: {', '.join(PAPER)}")
-    return override(cls(env=env, preset=name), PAPER[env] | PRESETS[name])
+    if method not in METHODS:
+        raise ConfigError(f"--method={method} cannot work: known methods: {', '.join(METHODS)}")
+    cadence = {f"loop.{field}": value for field, value in METHODS[method].cadence.items()}
+    return override(cls(env=env, preset=name, method=method), PAPER[env] | PRESETS[name] | cadence)

@@ -19,9 +19,9 @@ from peg_jax.peg import evaluation, training, world_model
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.evaluation import Evaluation
-from peg_jax.peg.goals import GoalState, imagine_go_phase, start_latent
 from peg_jax.peg.networks import make_networks
 from peg_jax.peg.rollout import task_spec
+from peg_jax.peg.strategies.planned import PlannedGoals, imagine_go_phase, start_latent
 from peg_jax.peg.training import CycleLog, TrainState
 from peg_jax.run.progress import compiling
 
@@ -133,7 +133,7 @@ def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> jax.s
 
 def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
     algorithm = config.algorithm()
-    return over_seeds(lambda key: training.init(task, algorithm, key), config.num_seeds, (0,), SEED_AXES)
+    return over_seeds(lambda key: training.init(task, algorithm, config.method, key), config.num_seeds, (0,), SEED_AXES)
 
 
 def evaluation_keys(keys: Key, env_steps: int) -> Key:
@@ -142,7 +142,7 @@ def evaluation_keys(keys: Key, env_steps: int) -> Key:
 
 
 @partial(jax.jit, static_argnames=("task_name",))
-def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: GoalState, key: Key) -> Array:
+def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: PlannedGoals, key: Key) -> Array:
     """Decoded imagined rollouts toward the elites of one seed's last plan, `[C, Hp+1, D]`."""
     task = make_task(*envs.make(task_name))
     nets = make_networks(config.agent, task_spec(task))

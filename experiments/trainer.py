@@ -26,6 +26,7 @@ from experiments.program import (
     take_seed,
 )
 from peg_jax.peg.evaluation import Evaluation, evaluation_metrics
+from peg_jax.peg.strategies.planned import PlannedGoals
 from peg_jax.peg.training import CycleLog, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
@@ -130,7 +131,7 @@ class Trainer:
             pictures.draw_evaluation(media / f"eval_gc_policy_{self.env_steps}", task, one)
             seed = take_seed(self.state, index).seed
             shown = {}
-            if config.method == "peg" and config.loop.goal_update_every:
+            if isinstance(seed.goals, PlannedGoals):
                 best = replace(seed.goals, elites=seed.goals.elites[:10], elite_fitness=seed.goals.elite_fitness[:10])
                 paths = imagined_paths(config.env, self.algorithm, seed.agent, best, seed.key)
                 shown["top_10_cem"] = pictures.draw_top_goals(
@@ -141,7 +142,8 @@ class Trainer:
                     np.asarray(best.elite_fitness),
                 )
             steps, goals = _read_goals(path / "goals.jsonl", self.env_steps)
-            shown["goals"] = pictures.draw_goal_map(media / "goals.png", task, goals, steps)
+            if len(goals):
+                shown["goals"] = pictures.draw_goal_map(media / "goals.png", task, goals, steps)
             shown["learning_curves"] = pictures.draw_curves(media / "learning_curves.png", path / "metrics.jsonl")
             for name, picture in shown.items():
                 writer.image(name, self.env_steps, picture)
@@ -171,14 +173,18 @@ class WallClock:
 
 
 def _append_goals(path: Path, steps: np.ndarray, goals: np.ndarray) -> None:
+    """One line per cycle; episodes without a goal are left out."""
     with path.open("a") as file:
         for step, chosen in zip(steps, goals, strict=True):
-            file.write(json.dumps({"step": int(step), "goals": np.round(chosen, 4).tolist()}) + "\n")
+            kept = chosen[np.isfinite(chosen).all(axis=1)]
+            file.write(json.dumps({"step": int(step), "goals": np.round(kept, 4).tolist()}) + "\n")
 
 
 def _read_goals(path: Path, last_step: int) -> tuple[np.ndarray, np.ndarray]:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines = [line for line in lines if line["step"] <= last_step]
+    lines = [line for line in lines if line["goals"] and line["step"] <= last_step]
+    if not lines:
+        return np.zeros(0, int), np.zeros((0, 2))
     steps = np.concatenate([np.full(len(line["goals"]), line["step"]) for line in lines])
     return steps, np.concatenate([np.asarray(line["goals"]) for line in lines])
 

@@ -171,8 +171,12 @@ class LoopConfig:
     train_every: int = static(5)  # steps of each environment between two bursts of updates
     updates_per_burst: int = static(2)  # updates per burst (the original's uniform and "recent" stream, trap T10)
     goal_update_every: int = static(50)  # episodes between two plans; 0 plans once, at the start
-    go_fraction: float = static(0.5)  # longest Go phase, as a share of the episode
-    subgoal_threshold: float = 5.0  # the goal counts as reached below this many predicted steps
+    two_policy_every: int = static(1)  # rounds between episodes in which the achiever goes, then the explorer; 0: never
+    achiever_every: int = static(0)  # rounds between episodes of the achiever alone; 0: never
+    explorer_every: int = static(0)  # rounds between episodes of the explorer alone; 0: never
+    go_fraction: float = static(0.5)  # longest Go phase, as a share of the episode; 1: until the goal is reached
+    subgoal_threshold: float = 5.0  # the goal counts as reached below this many predicted steps; negative: never
+    random_explore: bool = static(False)  # ablation: explore with uniformly random actions
 
 
 @struct.dataclass
@@ -289,9 +293,15 @@ def _validate_sizes(config: PEGConfig) -> None:
         "planner.final-steps": planner.final_steps,
         "loop.pretrain": loop.pretrain,
         "loop.goal-update-every": loop.goal_update_every,
+        "loop.two-policy-every": loop.two_policy_every,
+        "loop.achiever-every": loop.achiever_every,
+        "loop.explorer-every": loop.explorer_every,
     }
     for option, value in at_least_zero.items():
         require(value >= 0, option, value, "it cannot be negative")
+    kinds = loop.two_policy_every + loop.achiever_every + loop.explorer_every
+    hint = "with --loop.achiever-every=0 and --loop.explorer-every=0 there is no episode to run; set one of them to 1"
+    require(kinds > 0, "loop.two-policy-every", loop.two_policy_every, hint)
     scale = agent.explorer.sine_scale
     require(scale == 0, "agent.explorer.sine-scale", scale, "the explorer has no goal to multiply with; use 0")
     classes = agent.world_model.classes

@@ -1,42 +1,17 @@
-"""Goal strategies: who decides where the Go phase goes (peg.md sections 4.3 and 5).
-
-A strategy is a pair of pure functions. `refresh` does the costly part at the goal-update cadence and leaves its result
-in a `GoalState`; `choose` draws one goal per episode from it. A new strategy is one such pair and one line in
-`STRATEGIES`.
-"""
+"""The contract of goal strategies: who decides where the Go phase goes (peg.md sections 4.3 and 5)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-from flax import struct
-
-from peg_jax.core import rng
 from peg_jax.core.environment import Task
 from peg_jax.core.replay import Replay, ReplayState
 from peg_jax.core.types import Array, Key
-from peg_jax.peg import actor_critic, density, disagreement, planner, world_model
-from peg_jax.peg import agent as agent_module
 from peg_jax.peg.agent import AgentState
-from peg_jax.peg.config import PEGConfig, PlannerConfig
-from peg_jax.peg.imagination import Dream, RewardFn, ValueFn, imagine
-from peg_jax.peg.networks import Networks, make_networks
-from peg_jax.peg.planner import FitnessFn, GoalDistribution
-from peg_jax.peg.rollout import task_spec
-from peg_jax.peg.rssm import Latent, observe_step, zero_latent
+from peg_jax.peg.config import PEGConfig
 
-DENSITY_SAMPLES = 10_000  # replay states behind MEGA's density and its candidates
+DENSITY_SAMPLES = 10_000  # replay states behind a density, and candidates scored with it
 
-
-@struct.dataclass
-class GoalState:
-    """What a strategy remembers between two refreshes."""
-
-    distribution: GoalDistribution  # the planner's final Gaussian
-    start_obs: Array  # [D], the observation from which the plan was made
-    elites: Array  # [C, D], the best candidates of the last plan, best first
-    elite_fitness: Array  # [C]
+StrategyState = Any  # a pytree of the strategy's own; () where nothing is remembered
 
 
 class GoalContext(NamedTuple):
@@ -49,155 +24,29 @@ class GoalContext(NamedTuple):
     replay_state: ReplayState
     obs: Array  # [E, D], first observations of the episodes about to start
 
-
-class GoalStrategy(NamedTuple):
-    """`refresh(context, state, key) -> state` and `choose(context, state, key, n) -> goals [n, D]`."""
-
-    refresh: Callable[[GoalContext, GoalState, Key], GoalState]
-    choose: Callable[[GoalContext, GoalState, Key, int], Array]
+    def sample_states(self, key: Key, count: int) -> Array:
+        """`[count, D]` stored observations, uniform over the replay."""
+        return self.replay.sample_records(self.replay_state, key, count)
 
 
-def init_goal_state(task: Task, config: PlannerConfig) -> GoalState:
-    """Before the first plan."""
-    size, elites = task.obs_size, planner.elite_count(config)
-    unit = GoalDistribution(jnp.zeros(size), jnp.ones(size))
-    return GoalState(unit, jnp.zeros(size), jnp.zeros((elites, size)), jnp.zeros(elites))
+def _remember_nothing(task: Task, config: PEGConfig) -> StrategyState:
+    del task, config
+    return ()
 
 
-def start_latent(nets: Networks, agent: AgentState, config: PEGConfig, obs: Array, key: Key) -> Latent:
-    """One sampled posterior at a first observation `[D]`, as a batch of one."""
-    params = agent.world_model.params
-    embed = world_model.encode(nets, params, obs[None])
-    nothing = jnp.zeros((1, nets.rssm.action_size))
-    previous = zero_latent(config.agent.world_model, (1,))
-    latent, _ = observe_step(nets.rssm, params["rssm"], previous, nothing, embed, jnp.ones(1, bool), key)
-    return latent
-
-
-def imagine_go_phase(
-    task: Task,
-    config: PEGConfig,
-    agent: AgentState,
-    start: Latent,
-    goals: Array,
-    key: Key,
-    reward: RewardFn = agent_module.no_reward,
-    value: ValueFn = agent_module.no_value,
-) -> Dream:
-    """The achiever pursuing each of `goals [N, D]` in imagination; `start` is one latent, shared by all."""
-    nets, params = make_networks(config.agent, task_spec(task)), agent.world_model.params
-    count = goals.shape[0]
-    goal_embed = world_model.encode(nets, params, goals)
-    policy = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.agent.achiever, goal_embed)
-    return imagine(
-        start=jax.tree.map(lambda x: jnp.broadcast_to(x, (count, x.shape[-1])), start),
-        action_size=task.action_size,
-        policy=policy,
-        dynamics=agent_module.make_dynamics(config.agent.imagination, nets, params),
-        reward=reward,
-        value=value,
-        horizon=config.planner.horizon,
-        key=key,
-    )
-
-
-def exploration_fitness(task: Task, config: PEGConfig, agent: AgentState, start: Latent) -> FitnessFn:
-    """PEG's objective: what the explorer expects to find at the end of the imagined Go phase (peg.md section 4.1).
-
-    Rewards are the ensemble's disagreement, values the explorer's slow critic.
-    """
-    nets = make_networks(config.agent, task_spec(task))
-    novelty = agent_module.explorer_reward(config.agent, nets, agent.disagreement.params, differentiable=False)
-    value = actor_critic.make_value(nets.explorer, agent.explorer.slow_critic)
-
-    def fitness(goals: Array, key: Key) -> Array:
-        dream = imagine_go_phase(task, config, agent, start, goals, key, novelty, value)
-        reward = dream.reward
-        if not config.planner.use_value:
-            final = jnp.concatenate([dream.feature[-1], dream.last_action], axis=-1)
-            last = disagreement.reward(nets.member, agent.disagreement.params, final, config.agent.disagreement)
-            reward = jnp.concatenate([reward, last[None]])
-        return planner.goal_fitness(reward, dream.value_tp1, config.planner)
-
-    return fitness
-
-
-def seed_candidates(context: GoalContext, key: Key) -> Array:
-    """First-iteration candidates from replay, the environment's goals and MEGA, `[S, D]` (trap T6 fixed)."""
-    config, task = context.config.planner, context.task
-    from_replay, from_env, from_mega = (
-        int(share * config.candidates) for share in (config.seed_replay, config.seed_env_goals, config.seed_mega)
-    )
-    groups = [jnp.zeros((0, task.obs_size))]
-    if from_replay:
-        states = context.replay.sample_records(context.replay_state, rng.named(key, "replay"), from_replay)
-        groups.append(states)
-    if from_env:
-        groups.append(task.env.sample_goals(rng.named(key, "env_goals"), from_env, task.params))
-    if from_mega:
-        fit_key, candidate_key = jax.random.split(rng.named(key, "mega"))
-        points, candidates = (
-            context.replay.sample_records(context.replay_state, k, DENSITY_SAMPLES) for k in (fit_key, candidate_key)
-        )
-        groups.append(density.mega_choice(density.fit(points), candidates, from_mega))
-    return jnp.concatenate(groups)
-
-
-def _plan(context: GoalContext, state: GoalState, key: Key) -> GoalState:
-    del state  # the search starts from scratch at every plan, as published
-    task, config = context.task, context.config
-    obs = context.obs[0]
-    nets = make_networks(config.agent, task_spec(task))
-    start = start_latent(nets, context.agent, config, obs, rng.named(key, "start"))
-    mean = jnp.asarray(config.planner.init_mean, jnp.float32) if config.planner.init_mean else obs
-    plan = planner.search(
-        exploration_fitness(task, config, context.agent, start),
-        GoalDistribution(mean, jnp.full_like(mean, config.planner.std_scale)),
-        task.goal_low,
-        task.goal_high,
-        seed_candidates(context, rng.named(key, "seeds")),
-        rng.named(key, "search"),
-        config.planner,
-    )
-    elites = planner.elite_count(config.planner)
-    return GoalState(plan.distribution, obs, plan.goals[:elites], plan.fitness[:elites])
-
-
-def _draw_planned(context: GoalContext, state: GoalState, key: Key, count: int) -> Array:
-    """Fresh draws from the planner's final Gaussian, or from its elites where it only evaluates.
-
-    Now and then one of the environment's own goals takes the place of one of them.
-    """
-    task, config = context.task, context.config.planner
-    if config.evaluate_only:
-        goals = planner.draw_elites(state.elites, state.elite_fitness, rng.named(key, "goals"), count)
-    else:
-        goals = planner.sample_goals(state.distribution, rng.named(key, "goals"), count)
-    if config.clip_goals:
-        goals = jnp.clip(goals, task.goal_low, task.goal_high)
-    own = task.env.sample_goals(rng.named(key, "env_goals"), count, task.params)
-    swap = jax.random.bernoulli(rng.named(key, "swap"), config.env_goal_chance, (count, 1))
-    return jnp.where(swap, own, goals)
-
-
-def _keep(context: GoalContext, state: GoalState, key: Key) -> GoalState:
+def _keep(context: GoalContext, state: StrategyState, key: Key) -> StrategyState:
     del context, key
     return state
 
 
-def _uniform(context: GoalContext, state: GoalState, key: Key, count: int) -> Array:
-    del state
-    low, high = context.task.goal_low, context.task.goal_high
-    return jax.random.uniform(key, (count, context.task.obs_size), minval=low, maxval=high)
+class GoalStrategy(NamedTuple):
+    """Pure functions; most strategies are `choose` alone.
 
+    `choose(context, state, key, n) -> goals [n, D]` draws a goal for each of the n episodes about to start.
+    `refresh(context, state, key) -> state` does what is costly, at the goal-update cadence.
+    `init(task, config) -> state` is what `refresh` starts from; its shapes are those of every later state.
+    """
 
-def _env_goals(context: GoalContext, state: GoalState, key: Key, count: int) -> Array:
-    del state
-    return context.task.env.sample_goals(key, count, context.task.params)
-
-
-STRATEGIES: dict[str, GoalStrategy] = {
-    "peg": GoalStrategy(refresh=_plan, choose=_draw_planned),
-    "random_goals": GoalStrategy(refresh=_keep, choose=_uniform),
-    "env_goals": GoalStrategy(refresh=_keep, choose=_env_goals),
-}
+    choose: Callable[[GoalContext, StrategyState, Key, int], Array]
+    refresh: Callable[[GoalContext, StrategyState, Key], StrategyState] = _keep
+    init: Callable[[Task, PEGConfig], StrategyState] = _remember_nothing

@@ -1,13 +1,16 @@
 """Go-Explore episodes in parallel environments (peg.md section 6).
 
 The achiever pursues the commanded goal until the learned distance says that it is reached or the Go phase has lasted
-too long; the explorer has the rest of the episode. There is no way back within an episode.
+too long; the explorer has the rest of the episode. There is no way back within an episode. Episodes of one policy
+alone are mixed in as the cadences ask.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from peg_jax.core.environment import EnvState, Task
@@ -15,9 +18,12 @@ from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array, Key, Metrics
 from peg_jax.peg import actor_critic, distance, world_model
 from peg_jax.peg.agent import AgentState
-from peg_jax.peg.config import AgentConfig, PEGConfig
+from peg_jax.peg.config import AgentConfig, LoopConfig, PEGConfig
 from peg_jax.peg.networks import Networks, Spec, make_networks
 from peg_jax.peg.rssm import Latent, observe_step, zero_latent
+
+ACHIEVER, EXPLORER, TWO_POLICY = range(3)
+"""Kinds of episodes, in the order in which one round runs those that are due."""
 
 
 @struct.dataclass
@@ -29,6 +35,7 @@ class RolloutState:
     latent: Latent  # [E, ...] filtered up to the observation before
     action: Array  # [E, A] the action that led to `obs`
     goal: Array  # [E, D] the commanded goal
+    kind: Array  # int32 [E], who acts: ACHIEVER, EXPLORER or both
     is_first: Array  # bool [E]
     exploring: Array  # bool [E], True once the explorer has taken over
     go_steps: Array  # int32 [E], length of the Go phase so far
@@ -46,8 +53,22 @@ def reset(task: Task, num_envs: int, key: Key) -> tuple[Array, EnvState]:
     return jax.vmap(task.env.reset_env, in_axes=(0, None))(jax.random.split(key, num_envs), task.params)
 
 
-def begin(task: Task, config: AgentConfig, obs: Array, env_state: EnvState, goal: Array) -> RolloutState:
-    """Episodes at their first observation, `obs [E, D]`, sent toward `goal [E, D]`."""
+def episode_kinds(config: LoopConfig) -> np.ndarray:
+    """The kinds of successive episodes, int32 `[P]`, after which they repeat.
+
+    The original's loop goes round, and in each round runs one episode of every kind that is due; a kind is due in the
+    first round and then every so many. Parallel environments take the next episodes of this sequence.
+    """
+    every = {ACHIEVER: config.achiever_every, EXPLORER: config.explorer_every, TWO_POLICY: config.two_policy_every}
+    rounds = math.lcm(*(period for period in every.values() if period))
+    due = [kind for turn in range(rounds) for kind, period in every.items() if period and turn % period == 0]
+    return np.asarray(due, np.int32)
+
+
+def begin(
+    task: Task, config: AgentConfig, obs: Array, env_state: EnvState, goal: Array, kind: Array | int = TWO_POLICY
+) -> RolloutState:
+    """Episodes of `kind [E]` at their first observation, `obs [E, D]`, sent toward `goal [E, D]`."""
     num_envs = obs.shape[0]
     return RolloutState(
         env_state=env_state,
@@ -55,8 +76,9 @@ def begin(task: Task, config: AgentConfig, obs: Array, env_state: EnvState, goal
         latent=zero_latent(config.world_model, (num_envs,)),
         action=jnp.zeros((num_envs, task.action_size)),
         goal=goal,
+        kind=jnp.broadcast_to(jnp.asarray(kind, jnp.int32), num_envs),
         is_first=jnp.ones(num_envs, bool),
-        exploring=jnp.zeros(num_envs, bool),
+        exploring=jnp.broadcast_to(jnp.asarray(kind) == EXPLORER, num_envs),
         go_steps=jnp.zeros(num_envs, jnp.int32),
         go_distance=jnp.zeros(num_envs),
         reached=jnp.zeros(num_envs, bool),
@@ -77,7 +99,7 @@ def advance(
     def step(state: RolloutState, key: Key) -> tuple[RolloutState, Episode]:
         filter_key, act_key, env_key = jax.random.split(key, 3)
         latent = _filter(nets, agent, state, filter_key)
-        action = _act(nets, config.agent, agent, state, latent, act_key)
+        action = _act(task, nets, config, agent, state, latent, act_key)
         env_keys = jax.random.split(env_key, action.shape[0])
         obs, env_state, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
             env_keys, state.env_state, jax.vmap(task.env_action)(action), task.params
@@ -97,7 +119,7 @@ def switch(state: RolloutState, steps_left: Array, limit: int, threshold: Array 
     distance equal to the threshold does not switch.
 
     Args:
-        state: after the step.
+        state: after the step; episodes of the achiever alone are never handed over.
         steps_left: `[E]` predicted steps from the new observation to the goal.
         limit: L, whole steps.
         threshold: predicted steps below which the goal counts as reached.
@@ -111,7 +133,7 @@ def switch(state: RolloutState, steps_left: Array, limit: int, threshold: Array 
         go_steps=go_steps,
         go_distance=state.go_distance + jnp.where(going, steps_left, 0.0),
         reached=state.reached | reached,
-        exploring=state.exploring | reached | (go_steps > limit),
+        exploring=state.exploring | ((state.kind == TWO_POLICY) & (reached | (go_steps > limit))),
     )
 
 
@@ -131,14 +153,23 @@ def _filter(nets: Networks, agent: AgentState, state: RolloutState, key: Key) ->
 
 
 def _act(
-    nets: Networks, config: AgentConfig, agent: AgentState, state: RolloutState, latent: Latent, key: Key
+    task: Task,
+    nets: Networks,
+    config: PEGConfig,
+    agent: AgentState,
+    state: RolloutState,
+    latent: Latent,
+    key: Key,
 ) -> Array:
     go_key, explore_key = jax.random.split(key)
     goal_embed = world_model.encode(nets, agent.world_model.params, state.goal)
-    achiever = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.achiever, goal_embed)
-    explorer = actor_critic.make_policy(nets.explorer, agent.explorer.actor.params, config.explorer)
+    achiever = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.agent.achiever, goal_embed)
     go = achiever(latent.feature).sample_action(go_key)
-    explore = explorer(latent.feature).sample_action(explore_key)
+    if config.loop.random_explore:
+        explore = _random_action(task, state.obs.shape[0], explore_key)
+    else:
+        explorer = actor_critic.make_policy(nets.explorer, agent.explorer.actor.params, config.agent.explorer)
+        explore = explorer(latent.feature).sample_action(explore_key)
     return jnp.where(state.exploring[:, None], explore, go)
 
 
@@ -177,9 +208,14 @@ def _random_action(task: Task, num_envs: int, key: Key) -> Array:
 
 
 def rollout_metrics(state: RolloutState) -> Metrics:
-    """Means over the finished episodes, by the original's names (trap T19 fixed: always logged)."""
+    """Means over the finished episodes that had a goal, by the original's names (trap T19 fixed: always logged)."""
+    had_goal = (state.kind != EXPLORER).astype(jnp.float32)
+
+    def mean(x: Array) -> Array:
+        return jnp.sum(x * had_goal) / jnp.maximum(had_goal.sum(), 1.0)
+
     return {
-        "sum_train_log_subgoal_dist": state.go_distance.mean(),
-        "max_train_log_subgoal_success": state.reached.astype(jnp.float32).mean(),
-        "train_log_subgoal_time": state.go_steps.astype(jnp.float32).mean(),
+        "sum_train_log_subgoal_dist": mean(state.go_distance),
+        "max_train_log_subgoal_success": mean(state.reached),
+        "train_log_subgoal_time": mean(state.go_steps),
     }

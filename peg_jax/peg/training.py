@@ -20,7 +20,8 @@ from peg_jax.peg import agent as agent_module
 from peg_jax.peg import rollout
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig
-from peg_jax.peg.goals import STRATEGIES, GoalContext, GoalState, init_goal_state
+from peg_jax.peg.goals import GoalContext, StrategyState
+from peg_jax.peg.methods import METHODS
 from peg_jax.peg.rollout import RolloutState
 
 
@@ -42,7 +43,7 @@ class SeedState:
     key: Key
     agent: AgentState
     replay: ReplayState
-    goals: GoalState
+    goals: StrategyState
 
 
 @struct.dataclass
@@ -57,7 +58,7 @@ class CycleLog(NamedTuple):
     """What a cycle shows to the host."""
 
     metrics: Metrics
-    goals: Array  # [E, D], the goals commanded
+    goals: Array  # [E, D], the goals commanded; NaN in episodes without one
 
 
 def build_replay(task: Task, config: PEGConfig) -> Replay:
@@ -71,7 +72,7 @@ def build_replay(task: Task, config: PEGConfig) -> Replay:
     )
 
 
-def init(task: Task, config: PEGConfig, key: Key) -> TrainState:
+def init(task: Task, config: PEGConfig, method: str, key: Key) -> TrainState:
     """A run before its first update: fresh networks, and a replay prefilled with random episodes."""
     replay, loop = build_replay(task, config), config.loop
     batches = -(-loop.prefill // loop.num_envs)
@@ -94,7 +95,7 @@ def init(task: Task, config: PEGConfig, key: Key) -> TrainState:
     # Give every leaf its type for good: weakly typed ones would compile anew after a resume.
     replay_state = jax.tree.map(lambda x: x.astype(x.dtype), replay_state)
     return TrainState(
-        SeedState(key, agent, replay_state, init_goal_state(task, config.planner)),
+        SeedState(key, agent, replay_state, METHODS[method].strategy.init(task, config)),
         Progress(zero, episodes, episodes * task.episode_steps, zero, init_clock()),
     )
 
@@ -130,9 +131,9 @@ def learn(
 
 def choose_goals(
     task: Task, config: PEGConfig, method: str, seed: SeedState, due: Array, obs: Array, key: Key
-) -> tuple[GoalState, Array]:
+) -> tuple[StrategyState, Array]:
     """Plan when it is due, then draw one goal per episode: `(goal state, goals [E, D])`."""
-    strategy = STRATEGIES[method]
+    strategy = METHODS[method].strategy
     context = GoalContext(task, config, seed.agent, build_replay(task, config), seed.replay, obs)
     refresh_key = rng.named(key, "refresh")
     goals = jax.lax.cond(due, lambda: strategy.refresh(context, seed.goals, refresh_key), lambda: seed.goals)
@@ -158,6 +159,9 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
     due, goal_clock = plan_due(config, progress)
     extra = jnp.where(progress.cycles == 0, loop.pretrain, 0)
     obs, env_state = rollout.reset(task, loop.num_envs, rng.named(key, "reset"))
+    own_goal = jax.vmap(task.env.desired_goal)(env_state)
+    kinds = jnp.asarray(rollout.episode_kinds(loop))
+    kind = kinds[(progress.cycles * loop.num_envs + jnp.arange(loop.num_envs)) % len(kinds)]
 
     # One body for all bursts, though only the first one plans: the learning in it is most of what is compiled.
     def burst(
@@ -172,13 +176,14 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
             lambda: choose_goals(task, config, method, seed, due, obs, goals_key),
             lambda: (seed.goals, episodes.goal),
         )
-        episodes = dataclasses.replace(episodes, goal=commanded)
+        has_goal = (kind != rollout.EXPLORER)[:, None]
+        episodes = dataclasses.replace(episodes, goal=jnp.where(has_goal, commanded, own_goal))
         episodes, records = rollout.advance(task, config, agent, episodes, loop.train_every, rng.named(key, "act"))
         return (dataclasses.replace(seed, goals=goals), episodes), (records, metrics)
 
     bursts = task.episode_steps // loop.train_every
     keys = jax.random.split(rng.named(key, "bursts"), bursts)
-    start = rollout.begin(task, config.agent, obs, env_state, goal=jnp.zeros_like(obs))
+    start = rollout.begin(task, config.agent, obs, env_state, own_goal, kind)
     (seed, episodes), (records, metrics) = jax.lax.scan(burst, (seed, start), (jnp.arange(bursts) == 0, keys))
     records, metrics = jax.tree.map(_flatten_bursts, records), jax.tree.map(jnp.mean, metrics)
 
@@ -191,7 +196,8 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
         updates=progress.updates + bursts * loop.updates_per_burst + extra,
         goal_clock=goal_clock,
     )
-    return TrainState(seed, progress), CycleLog(metrics | rollout.rollout_metrics(episodes), episodes.goal)
+    shown = jnp.where((kind == rollout.EXPLORER)[:, None], jnp.nan, episodes.goal)
+    return TrainState(seed, progress), CycleLog(metrics | rollout.rollout_metrics(episodes), shown)
 
 
 def _flatten_bursts(x: Array) -> Array:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from peg_jax.peg import goals
+from peg_jax.peg.methods import METHODS
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -24,10 +24,10 @@ def test_make_targets_exist() -> None:
 
 
 def test_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(goals, "STRATEGIES", dict(goals.STRATEGIES))
-    scope = {"jax": None, "GoalStrategy": goals.GoalStrategy, "STRATEGIES": goals.STRATEGIES, "_keep": goals._keep}
+    monkeypatch.setitem(METHODS, "corner", METHODS["peg"])  # undone afterwards
+    scope: dict[str, object] = {}
     shown = blocks("python")
     assert len(shown) == 2
     for block in shown:
         exec(compile(block, str(README), "exec"), scope)
-    assert "corner" in goals.STRATEGIES
+    assert METHODS["corner"].strategy.choose.__name__ == "corner"

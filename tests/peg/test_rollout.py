@@ -13,6 +13,7 @@ from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array
 from peg_jax.peg import agent, rollout
 from peg_jax.peg.agent import AgentState
+from peg_jax.peg.config import LoopConfig
 from peg_jax.peg.rollout import RolloutState
 from tests.peg import tiny
 
@@ -156,3 +157,56 @@ def test_predicted_steps_are_the_horizon_times_the_networks_output(telltale_agen
         nets = agent.make_networks(config, tiny.spec())
         steps = rollout.predicted_steps(nets, config, state, GOAL, -GOAL)
         np.testing.assert_allclose(steps, 0.4 * horizon, rtol=1e-6)
+
+
+# --- kinds of episodes ---
+
+
+@pytest.mark.parametrize(
+    ("cadence", "expected"),
+    [
+        ({}, [rollout.TWO_POLICY]),
+        ({"two_policy_every": 0, "achiever_every": 1, "explorer_every": 1}, [rollout.ACHIEVER, rollout.EXPLORER]),
+        ({"two_policy_every": 0, "explorer_every": 1}, [rollout.EXPLORER]),
+        (
+            {"two_policy_every": 1, "achiever_every": 2},
+            [rollout.ACHIEVER, rollout.TWO_POLICY, rollout.TWO_POLICY],
+        ),
+    ],
+    ids=["peg", "lexa", "p2e", "mixed"],
+)
+def test_kinds_come_round_in_the_published_order(cadence: dict[str, int], expected: list[int]) -> None:
+    assert rollout.episode_kinds(dataclasses.replace(LoopConfig(), **cadence)).tolist() == expected
+
+
+def test_each_kind_is_acted_by_its_own_policy(telltale_agent: AgentState) -> None:
+    """In one batch: the achiever alone although its goal is reached at once, the explorer alone, and both."""
+    task, config = tiny.make_dot(), tiny.replace(tiny.config(), "loop.subgoal_threshold", ALWAYS)
+    kind = jnp.array([rollout.ACHIEVER, rollout.EXPLORER, rollout.TWO_POLICY])
+
+    @jax.jit
+    def episodes() -> tuple[RolloutState, Episode]:
+        obs, env_state = rollout.reset(task, 3, jax.random.key(1))
+        start = rollout.begin(task, config.agent, obs, env_state, jnp.zeros((3, 2)), kind)
+        return rollout.advance(task, config, telltale_agent, start, 6, jax.random.key(2))
+
+    state, records = episodes()
+    assert (records.action[:, 0] > 0).all()
+    assert (records.action[:, 1] < 0).all()
+    assert (records.action[0, 2] > 0).all() and (records.action[1:, 2] < 0).all()
+    assert state.go_steps.tolist() == [6, 0, 1]
+    assert float(rollout.rollout_metrics(state)["train_log_subgoal_time"]) == 3.5  # of the two that had a goal
+
+
+def test_random_explore_draws_the_explorers_actions_uniformly(telltale_agent: AgentState) -> None:
+    task, config = tiny.make_dot(20), tiny.replace(tiny.config(), "loop.random_explore", True)
+
+    @jax.jit
+    def episodes() -> tuple[RolloutState, Episode]:
+        obs, env_state = rollout.reset(task, 50, jax.random.key(1))
+        start = rollout.begin(task, config.agent, obs, env_state, jnp.zeros((50, 2)), rollout.EXPLORER)
+        return rollout.advance(task, config, telltale_agent, start, 20, jax.random.key(2))
+
+    actions = np.asarray(episodes()[1].action).ravel()
+    share = np.histogram(actions, bins=4, range=(-1, 1))[0] / actions.size
+    np.testing.assert_allclose(share, 0.25, atol=5 * 0.43 / actions.size**0.5)

@@ -30,7 +30,7 @@ def _epoch(config: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:
 
 
 epoch = jax.jit(_epoch)
-_init = jax.jit(lambda key: training.init(TASK, CONFIG, key))
+_init = jax.jit(lambda key: training.init(TASK, CONFIG, "peg", key))
 
 
 def init(key: Key) -> TrainState:
@@ -185,7 +185,7 @@ def test_prefill_is_whole_random_episodes_of_every_environment() -> None:
 
     @jax.jit
     def start(key: Key) -> tuple:
-        state = training.init(TASK, config, key)
+        state = training.init(TASK, config, "peg", key)
         return state.progress, state.seed.replay
 
     progress, replay = start(jax.random.key(0))
@@ -225,7 +225,9 @@ def two_cycles(steps: int, made: bool = False) -> tuple[list[int], list[int]]:
         is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
         return jax.random.key(0) if is_key else jnp.zeros(x.shape, x.dtype)
 
-    state = jax.tree.map(zero, jax.eval_shape(lambda key: training.init(task, config, key), jax.random.key(0)))
+    state = jax.tree.map(
+        zero, jax.eval_shape(lambda key: training.init(task, config, "random_goals", key), jax.random.key(0))
+    )
     first, made_first = cycle(state)
     second, made_second = cycle(dataclasses.replace(state, progress=first))
     return [int(first.updates), int(second.updates)], [int(made_first), int(made_first) + int(made_second)]
