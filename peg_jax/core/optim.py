@@ -17,6 +17,7 @@ class OptimizerConfig:
     """Adam in its Keras form with global-norm clipping and decoupled weight decay."""
 
     learning_rate: float = 8e-5  # step size
+    decay: float = 0.0  # the step size after t updates is divided by 1 + decay * t; 0 is constant
     epsilon: float = 1e-5  # added to sqrt(v) before the bias correction, as Keras does
     clip: float = 100.0  # largest global gradient norm
     weight_decay: float = 1e-6  # share of every parameter removed per update, not scaled by the learning rate
@@ -67,7 +68,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     return optax.chain(
         optax.clip_by_global_norm(config.clip),
         scale_by_keras_adam(config.epsilon),
-        optax.scale_by_learning_rate(config.learning_rate),
+        optax.scale_by_learning_rate(lambda updates: config.learning_rate / (1.0 + config.decay * updates)),
         optax.add_decayed_weights(-config.weight_decay),
     )
 

@@ -176,7 +176,7 @@ class LoopConfig:
     explorer_every: int = static(0)  # rounds between episodes of the explorer alone; 0: never
     go_fraction: float = static(0.5)  # longest Go phase, as a share of the episode; 1: until the goal is reached
     subgoal_threshold: float = 5.0  # the goal counts as reached below this many predicted steps; negative: never
-    random_explore: bool = static(False)  # ablation: explore with uniformly random actions
+    random_explore: float = 0.0  # share of the episodes that explore with uniformly random actions
 
 
 @struct.dataclass
@@ -334,6 +334,7 @@ def _validate_numbers(config: PEGConfig) -> None:
         "planner.discount": planner.discount,
         "planner.env-goal-chance": planner.env_goal_chance,
         "loop.go-fraction": loop.go_fraction,
+        "loop.random-explore": loop.random_explore,
     }
     for option, value in unit.items():
         require(0.0 <= value <= 1.0, option, value, "it must lie between 0 and 1")

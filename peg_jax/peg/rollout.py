@@ -36,6 +36,7 @@ class RolloutState:
     action: Array  # [E, A] the action that led to `obs`
     goal: Array  # [E, D] the commanded goal
     kind: Array  # int32 [E], who acts: ACHIEVER, EXPLORER or both
+    wild: Array  # bool [E], whether it explores with random actions
     is_first: Array  # bool [E]
     exploring: Array  # bool [E], True once the explorer has taken over
     go_steps: Array  # int32 [E], length of the Go phase so far
@@ -66,9 +67,18 @@ def episode_kinds(config: LoopConfig) -> np.ndarray:
 
 
 def begin(
-    task: Task, config: AgentConfig, obs: Array, env_state: EnvState, goal: Array, kind: Array | int = TWO_POLICY
+    task: Task,
+    config: AgentConfig,
+    obs: Array,
+    env_state: EnvState,
+    goal: Array,
+    kind: Array | int = TWO_POLICY,
+    wild: Array | bool = False,
 ) -> RolloutState:
-    """Episodes of `kind [E]` at their first observation, `obs [E, D]`, sent toward `goal [E, D]`."""
+    """Episodes at their first observation, `obs [E, D]`, sent toward `goal [E, D]`.
+
+    `kind [E]` says who acts, `wild [E]` where random actions take the explorer's place.
+    """
     num_envs = obs.shape[0]
     return RolloutState(
         env_state=env_state,
@@ -77,6 +87,7 @@ def begin(
         action=jnp.zeros((num_envs, task.action_size)),
         goal=goal,
         kind=jnp.broadcast_to(jnp.asarray(kind, jnp.int32), num_envs),
+        wild=jnp.broadcast_to(jnp.asarray(wild), num_envs),
         is_first=jnp.ones(num_envs, bool),
         exploring=jnp.broadcast_to(jnp.asarray(kind) == EXPLORER, num_envs),
         go_steps=jnp.zeros(num_envs, jnp.int32),
@@ -99,7 +110,7 @@ def advance(
     def step(state: RolloutState, key: Key) -> tuple[RolloutState, Episode]:
         filter_key, act_key, env_key = jax.random.split(key, 3)
         latent = _filter(nets, agent, state, filter_key)
-        action = _act(task, nets, config, agent, state, latent, act_key)
+        action = _act(task, nets, config.agent, agent, state, latent, act_key)
         env_keys = jax.random.split(env_key, action.shape[0])
         obs, env_state, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
             env_keys, state.env_state, jax.vmap(task.env_action)(action), task.params
@@ -155,21 +166,19 @@ def _filter(nets: Networks, agent: AgentState, state: RolloutState, key: Key) ->
 def _act(
     task: Task,
     nets: Networks,
-    config: PEGConfig,
+    config: AgentConfig,
     agent: AgentState,
     state: RolloutState,
     latent: Latent,
     key: Key,
 ) -> Array:
-    go_key, explore_key = jax.random.split(key)
+    go_key, explore_key, random_key = jax.random.split(key, 3)
     goal_embed = world_model.encode(nets, agent.world_model.params, state.goal)
-    achiever = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.agent.achiever, goal_embed)
+    achiever = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.achiever, goal_embed)
+    explorer = actor_critic.make_policy(nets.explorer, agent.explorer.actor.params, config.explorer)
     go = achiever(latent.feature).sample_action(go_key)
-    if config.loop.random_explore:
-        explore = _random_action(task, state.obs.shape[0], explore_key)
-    else:
-        explorer = actor_critic.make_policy(nets.explorer, agent.explorer.actor.params, config.agent.explorer)
-        explore = explorer(latent.feature).sample_action(explore_key)
+    explore = explorer(latent.feature).sample_action(explore_key)
+    explore = jnp.where(state.wild[:, None], _random_action(task, state.wild.shape[0], random_key), explore)
     return jnp.where(state.exploring[:, None], explore, go)
 
 

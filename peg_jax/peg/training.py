@@ -163,6 +163,8 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
     kinds = jnp.asarray(rollout.episode_kinds(loop))
     kind = kinds[(progress.cycles * loop.num_envs + jnp.arange(loop.num_envs)) % len(kinds)]
 
+    wild = jax.random.bernoulli(rng.named(key, "wild"), loop.random_explore, (loop.num_envs,))
+
     # One body for all bursts, though only the first one plans: the learning in it is most of what is compiled.
     def burst(
         carry: tuple[SeedState, RolloutState], inputs: tuple[Array, Key]
@@ -183,7 +185,7 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
 
     bursts = task.episode_steps // loop.train_every
     keys = jax.random.split(rng.named(key, "bursts"), bursts)
-    start = rollout.begin(task, config.agent, obs, env_state, own_goal, kind)
+    start = rollout.begin(task, config.agent, obs, env_state, own_goal, kind, wild)
     (seed, episodes), (records, metrics) = jax.lax.scan(burst, (seed, start), (jnp.arange(bursts) == 0, keys))
     records, metrics = jax.tree.map(_flatten_bursts, records), jax.tree.map(jnp.mean, metrics)
 

@@ -50,6 +50,16 @@ def test_weight_decay_is_one_factor_per_update_whatever_the_learning_rate(learni
     np.testing.assert_allclose(1.0 - ratio, 1e-6, atol=6e-8)  # half a unit in the last place of float32
 
 
+def test_decay_divides_the_step_size_by_one_plus_decay_times_updates() -> None:
+    config = dataclasses.replace(PLAIN, decay=0.5, epsilon=0.0)
+    learner, steps = init_learner(jnp.zeros(()), config), []
+    for _ in range(3):
+        following, _ = apply_gradients(learner, jnp.asarray(1.0), config)  # Adam moves by its step size
+        steps.append(float(learner.params - following.params))
+        learner = following
+    np.testing.assert_allclose(steps, 3e-4 / np.array([1.0, 1.5, 2.0]), rtol=1e-3)
+
+
 def test_400_000_updates_shrink_an_ungradiented_weight_by_0_6703() -> None:
     config = OptimizerConfig()
 

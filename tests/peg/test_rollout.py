@@ -198,15 +198,18 @@ def test_each_kind_is_acted_by_its_own_policy(telltale_agent: AgentState) -> Non
     assert float(rollout.rollout_metrics(state)["train_log_subgoal_time"]) == 3.5  # of the two that had a goal
 
 
-def test_random_explore_draws_the_explorers_actions_uniformly(telltale_agent: AgentState) -> None:
-    task, config = tiny.make_dot(20), tiny.replace(tiny.config(), "loop.random_explore", True)
+def test_wild_episodes_explore_uniformly(telltale_agent: AgentState) -> None:
+    """In the first 50 of 100 episodes; the others are left to the explorer."""
+    task, config, wild = tiny.make_dot(20), tiny.config(), jnp.arange(100) < 50
 
     @jax.jit
     def episodes() -> tuple[RolloutState, Episode]:
-        obs, env_state = rollout.reset(task, 50, jax.random.key(1))
-        start = rollout.begin(task, config.agent, obs, env_state, jnp.zeros((50, 2)), rollout.EXPLORER)
+        obs, env_state = rollout.reset(task, 100, jax.random.key(1))
+        start = rollout.begin(task, config.agent, obs, env_state, jnp.zeros((100, 2)), rollout.EXPLORER, wild)
         return rollout.advance(task, config, telltale_agent, start, 20, jax.random.key(2))
 
-    actions = np.asarray(episodes()[1].action).ravel()
+    actions, own = np.split(np.asarray(episodes()[1].action), 2, axis=1)
+    assert (own < 0).all()
+    actions = actions.ravel()
     share = np.histogram(actions, bins=4, range=(-1, 1))[0] / actions.size
     np.testing.assert_allclose(share, 0.25, atol=5 * 0.43 / actions.size**0.5)
