@@ -57,7 +57,7 @@ def _peek(arguments: Sequence[str], name: str) -> str | None:
 
 
 def _refuse_changes(saved: dict[str, Any], asked: dict[str, Any], allowed: Sequence[str], logdir: str) -> None:
-    before, after = _flatten(saved), _flatten(asked)
+    before, after = flatten(saved), flatten(asked)
     changed = [name for name in after if after[name] != before[name] and name not in allowed]
     if changed:
         name = changed[0]
@@ -68,10 +68,11 @@ def _refuse_changes(saved: dict[str, Any], asked: dict[str, Any], allowed: Seque
         )
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options as one table of dotted names."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
 
 

@@ -55,7 +55,7 @@ def draw_evaluation(path: Path, task: Task, evaluation: Evaluation) -> None:
     write_animation(path, np.stack(frames), fps=20)
 
 
-def _map(task: Task) -> tuple[np.ndarray | None, tuple[float, float, float, float]]:
+def map_background(task: Task) -> tuple[np.ndarray | None, tuple[float, float, float, float]]:
     """The empty environment from above and what it covers; without such a view, the planner's bounds on a plain map."""
     extent = task.env.render_extent
     if extent is None:
@@ -68,12 +68,12 @@ def _map(task: Task) -> tuple[np.ndarray | None, tuple[float, float, float, floa
 
 def draw_top_goals(path: Path, task: Task, paths: np.ndarray, goals: np.ndarray, fitness: np.ndarray) -> np.ndarray:
     """`top_10_cem`: the best planned goals and the imagined rollouts toward them, seen from above."""
-    return rollout_map(path, paths[..., :2], goals[:, :2], fitness, *_map(task))
+    return rollout_map(path, paths[..., :2], goals[:, :2], fitness, *map_background(task))
 
 
 def draw_goal_map(path: Path, task: Task, goals: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The goals commanded over training, coloured by when."""
-    return goal_map(path, goals[:, :2], steps, *_map(task))
+    return goal_map(path, goals[:, :2], steps, *map_background(task))
 
 
 def draw_curves(path: Path, metrics_file: Path) -> np.ndarray:

@@ -30,6 +30,7 @@ from peg_jax.peg.strategies.planned import PlannedGoals
 from peg_jax.peg.training import CycleLog, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import read_jsonl
 from peg_jax.run.metrics import MetricsWriter
 from peg_jax.run.progress import ProgressBar, state_table
 
@@ -155,7 +156,7 @@ class WallClock:
     def __init__(self, path: Path, resumed_at: int | None) -> None:
         """Continue the clock of an earlier start of the run."""
         self.path, self.began = path, time.monotonic()
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = read_jsonl(path) if path.exists() else []
         kept = [line for line in lines if resumed_at is not None and line["step"] <= resumed_at]
         self.before = kept[-1]["wall_seconds"] if kept else 0.0
         path.write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -181,8 +182,7 @@ def _append_goals(path: Path, steps: np.ndarray, goals: np.ndarray) -> None:
 
 
 def _read_goals(path: Path, last_step: int) -> tuple[np.ndarray, np.ndarray]:
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines = [line for line in lines if line["goals"] and line["step"] <= last_step]
+    lines = [line for line in read_jsonl(path) if line["goals"] and line["step"] <= last_step]
     if not lines:
         return np.zeros(0, int), np.zeros((0, 2))
     steps = np.concatenate([np.full(len(line["goals"]), line["step"]) for line in lines])

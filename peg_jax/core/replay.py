@@ -25,12 +25,23 @@ class Episode:
     goal: Array  # float32 [..., T+1, D], the commanded goal
 
 
+class Places(NamedTuple):
+    """Where sequences lie in the buffer."""
+
+    row: Array  # int32 [...]
+    slot: Array  # int32 [...]
+    start: Array  # int32 [...], first record within the episode
+
+
 class Replay(NamedTuple):
     """Pure functions over a `ReplayState`, bound to one layout."""
 
     init: Callable[[Episode], ReplayState]
     insert: Callable[[ReplayState, Episode], ReplayState]
     sample: Callable[[ReplayState, Key, int], Episode]
+    sample_places: Callable[[ReplayState, Key, int], Places]
+    cut: Callable[[ReplayState, Places], Episode]
+    last_obs: Callable[[ReplayState, Places], Array]
     sample_records: Callable[[ReplayState, Key, int], Array]
     num_episodes: Callable[[ReplayState], Array]
 
@@ -60,7 +71,8 @@ def make_replay(
 
     Returns:
         `init(one_episode)`, `insert(state, episodes [num_envs, T+1, ...])`,
-        `sample(state, key, batch) -> time-major Episode [L, batch, ...]`,
+        `sample(state, key, batch) -> time-major Episode [L, batch, ...]`, which is `sample_places(state, key, batch)`
+        followed by `cut(state, places)`, `last_obs(state, places [n]) -> [n, D]`, where each sequence ends,
         `sample_records(state, key, n) -> observations [n, D]` uniform over all records, and `num_episodes(state)`.
     """
     slots = max(1, capacity // (num_envs * (episode_records - 1)))
@@ -80,20 +92,27 @@ def make_replay(
         chex.assert_tree_shape_prefix(episodes, (num_envs, episode_records))
         return buffer.add(state, jax.tree.map(lambda x: x[:, None], episodes))
 
-    def place(state: ReplayState, key: Key) -> tuple[Array, Array]:
-        flat = jax.random.randint(key, (), 0, num_envs * filled(state))
-        return flat % num_envs, flat // num_envs
-
-    def sample_one(state: ReplayState, key: Key) -> Episode:
+    def place(state: ReplayState, key: Key) -> Places:
         episode_key, start_key = jax.random.split(key)
-        row, slot = place(state, episode_key)
+        flat = jax.random.randint(episode_key, (), 0, num_envs * filled(state))
         start = sequence_start(start_key, episode_records, sequence_length, prioritize_ends)
-        times = start + jnp.arange(sequence_length)
-        return jax.tree.map(lambda x: x[row, slot, times], state.experience)
+        return Places(flat % num_envs, flat // num_envs, start)
+
+    def sample_places(state: ReplayState, key: Key, count: int) -> Places:
+        return jax.vmap(place, in_axes=(None, 0))(state, jax.random.split(key, count))
+
+    def cut(state: ReplayState, places: Places) -> Episode:
+        def one(place: Places) -> Episode:
+            times = place.start + jnp.arange(sequence_length)
+            return jax.tree.map(lambda x: x[place.row, place.slot, times], state.experience)
+
+        return jax.vmap(one, out_axes=1)(places)
+
+    def last_obs(state: ReplayState, places: Places) -> Array:
+        return state.experience.obs[places.row, places.slot, places.start + sequence_length - 1]
 
     def sample(state: ReplayState, key: Key, batch: int) -> Episode:
-        sequences = jax.vmap(sample_one, in_axes=(None, 0), out_axes=1)
-        return sequences(state, jax.random.split(key, batch))
+        return cut(state, sample_places(state, key, batch))
 
     def sample_records(state: ReplayState, key: Key, n: int) -> Array:
         flat_key, time_key = jax.random.split(key)
@@ -101,4 +120,13 @@ def make_replay(
         times = jax.random.randint(time_key, (n,), 0, episode_records)
         return state.experience.obs[flat % num_envs, flat // num_envs, times]
 
-    return Replay(buffer.init, insert, sample, sample_records, lambda state: num_envs * filled(state))
+    return Replay(
+        buffer.init,
+        insert,
+        sample,
+        sample_places,
+        cut,
+        last_obs,
+        sample_records,
+        lambda state: num_envs * filled(state),
+    )

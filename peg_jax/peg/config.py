@@ -159,6 +159,7 @@ class ReplayConfig:
     batch: int = static(45)  # sequences per update
     length: int = static(50)  # records per sequence
     prioritize_ends: bool = static(False)  # draw sequences at the end of their episode more often
+    oversample: int = static(1)  # sequences drawn for each one kept, those with rare ends; 1 keeps all
 
 
 @struct.dataclass
@@ -268,6 +269,7 @@ def _validate_sizes(config: PEGConfig) -> None:
         "loop.train-every": loop.train_every,
         "loop.updates-per-burst": loop.updates_per_burst,
         "replay.batch": replay.batch,
+        "replay.oversample": replay.oversample,
     }
     for option, value in at_least_one.items():
         require(value >= 1, option, value, "it must be at least 1")

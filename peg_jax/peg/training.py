@@ -17,12 +17,14 @@ from peg_jax.core.environment import Task
 from peg_jax.core.replay import Episode, Replay, ReplayState, make_replay
 from peg_jax.core.types import Array, Key, Metrics
 from peg_jax.peg import agent as agent_module
-from peg_jax.peg import rollout
+from peg_jax.peg import density, rollout
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.goals import GoalContext, StrategyState
 from peg_jax.peg.methods import METHODS
 from peg_jax.peg.rollout import RolloutState
+
+BALANCE_SAMPLES = 1_000  # replay states behind the density by which sequences are kept
 
 
 @struct.dataclass
@@ -101,10 +103,22 @@ def init(task: Task, config: PEGConfig, method: str, key: Key) -> TrainState:
 
 
 def sample_batches(config: PEGConfig, replay: Replay, state: ReplayState, key: Key) -> Episode:
-    """The data of one full update: `[K, T, B, ...]`, K batches of sequences, one per step of the world model."""
-    count = config.agent.world_model.updates
-    sample = jax.vmap(replay.sample, in_axes=(None, 0, None))
-    return sample(state, jax.random.split(key, count), config.replay.batch)
+    """The data of one full update: `[K, T, B, ...]`, K batches of sequences, one per step of the world model.
+
+    A replay holds far more of the start than of the frontier. With `oversample`, so many times the sequences are drawn,
+    and those to keep are drawn among them without replacement, in inverse proportion to the density of their last
+    observation, as Skew-Fit draws goals (Pong et al., 2020).
+    """
+    steps, size, oversample = config.agent.world_model.updates, config.replay.batch, config.replay.oversample
+    places_key, density_key, choice_key = rng.split(key, "places", "density", "choice")
+    places = replay.sample_places(state, places_key, steps * size * oversample)
+    if oversample > 1:
+        fitted = density.fit(replay.sample_records(state, density_key, BALANCE_SAMPLES))
+        rarity = -density.log_density(fitted, replay.last_obs(state, places))
+        _, kept = jax.lax.top_k(rarity + jax.random.gumbel(choice_key, rarity.shape), steps * size)
+        places = jax.tree.map(lambda x: x[jax.random.permutation(places_key, kept)], places)
+    batches = jax.tree.map(lambda x: x.reshape(steps, size), places)
+    return jax.vmap(replay.cut, in_axes=(None, 0))(state, batches)
 
 
 def learn(

@@ -56,3 +56,18 @@ def read_json(path: Path) -> Any:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:  # covers bad JSON and bad UTF-8
         raise RunError(f"{path} is not valid JSON ({error}); it is damaged or was edited by hand") from error
+
+
+def read_jsonl(path: Path) -> list[Any]:
+    """Return the parsed lines of `path`; a last line cut short by a crash is left out.
+
+    Raises:
+      RunError: when the file cannot be read, or another line is not JSON.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise RunError(f"{path} is not valid JSON lines ({error}); it is damaged or was edited by hand") from error

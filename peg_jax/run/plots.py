@@ -52,20 +52,20 @@ def learning_curves(
         left=0.6 / width, right=1 - 0.2 / width, top=1 - 0.4 / height, bottom=0.8 / height, wspace=0.25, hspace=0.45
     )
     labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
-    colours = dict(zip(labels, _colours(len(labels)), strict=True))
+    colour_of = dict(zip(labels, colours(len(labels)), strict=True))
     for index, (title, curves) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _style(axes, title, STEPS_LABEL, (units or {}).get(title, ""))
+        style(axes, title, STEPS_LABEL, (units or {}).get(title, ""))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         for label, (steps, values) in curves.items():
-            _curve(axes, np.asarray(steps), np.asarray(values, np.float64), colours[label])
+            _curve(axes, np.asarray(steps), np.asarray(values, np.float64), colour_of[label])
         if ranges and title in ranges:
             axes.set_ylim(*ranges[title])
         if not axes.lines:
             axes.text(0.5, 0.5, "no data yet", transform=axes.transAxes, ha="center", va="center", color="0.5")
             axes.set(xticks=[], yticks=[])
     if len(labels) > 1:
-        handles = [Line2D([], [], color=colours[label], lw=2, label=label) for label in labels]
+        handles = [Line2D([], [], color=colour_of[label], lw=2, label=label) for label in labels]
         figure.legend(handles=handles, loc="lower center", ncols=min(len(labels), 2 * columns), frameon=False)
     return _finish(figure, path)
 
@@ -153,14 +153,15 @@ def _figure(width: float, height: float, layout: Literal["constrained"] | None =
     return figure
 
 
-def _colours(count: int) -> list[tuple[float, float, float, float]]:
+def colours(count: int) -> list[tuple[float, float, float, float]]:
     """Distinct colours; beyond ten they are taken along a colour map rather than repeated."""
     if count <= 10:
         return [matplotlib.colormaps["tab10"](i) for i in range(count)]
     return [matplotlib.colormaps["turbo"](x) for x in np.linspace(0.05, 0.95, count)]
 
 
-def _style(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+def style(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """Headings, small ticks, no upper and right frame."""
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel(x_label, fontsize=9)
     axes.set_ylabel(y_label, fontsize=9)
@@ -188,7 +189,7 @@ def _map(
     proportion = np.clip((y_max - y_min) / (x_max - x_min), 0.3, 2.0)
     figure = _figure(6.0, 4.6 * proportion + 0.8)
     axes = figure.add_subplot()
-    _style(axes, title, *axis_labels)
+    style(axes, title, *axis_labels)
     if background is not None:
         axes.grid(visible=False)
         axes.imshow(background, extent=extent, alpha=0.55, zorder=0, interpolation="antialiased")

@@ -1,0 +1,233 @@
+"""Compare methods over seeds: `python -m experiments.compare --runs runs --output=comparison`.
+
+Runs are grouped by environment and method, with the options that differ from the method's preset. Intervals are
+stratified bootstraps over the seeds of each goal (Agarwal et al., "Deep RL at the Edge of the Statistical Precipice",
+NeurIPS 2021), as rliable computes them.
+"""
+
+import dataclasses
+import importlib.util
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from scipy import stats
+
+from experiments import compare_plots
+from experiments.cli import flatten, main, parse
+from experiments.config import MAY_CHANGE, RunConfig
+from experiments.presets import preset
+from experiments.program import run_task
+from experiments.report import collect
+from peg_jax.core.config import require
+from peg_jax.run.config_json import encode
+from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import RunError, read_jsonl, write_json
+
+SHOWN_GOALS = 2_000  # dots on a map of goals
+REACHED = 0.9  # success at which a goal counts as solved
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareConfig:
+    """Draw and tabulate what runs of several methods reached."""
+
+    runs: tuple[str, ...] = ()  # run directories, or folders of them
+    output: str = "comparison"  # folder for pictures and tables; one folder per environment below it
+    metric: Literal["success", "success_cell"] = "success_cell"  # what counts as success
+    statistic: Literal["iqm", "mean"] = "mean"  # over seeds and goals; iqm leaves the outer quarters out
+    far_goal: int = 0  # evaluation goal shown on its own
+    reference: str = "peg"  # method whose probability of improvement over the others is shown
+    resamples: int = 1_000  # of the bootstrap
+
+
+class Scores(NamedTuple):
+    """What the seeds of one method reached."""
+
+    steps: np.ndarray  # [T] environment steps at which all its seeds were evaluated
+    success: np.ndarray  # [seeds, G, T]
+    goals: np.ndarray  # [n, 2] goals commanded in the first seed's run
+    goal_steps: np.ndarray  # [n] when
+
+
+def find_runs(paths: Sequence[str], console: Console) -> list[RunDirectory]:
+    """The runs named by `paths` or lying in them; what is none is named on the console and left out."""
+    found = []
+    for path in map(Path, paths):
+        require(path.is_dir(), "runs", str(path), "there is no such directory")
+        is_run = (path / "config.json").is_file()
+        for candidate in [path] if is_run else sorted(entry for entry in path.iterdir() if entry.is_dir()):
+            try:
+                collect(RunDirectory(candidate))
+                found.append(RunDirectory(candidate))
+            except (RunError, OSError, KeyError, ValueError, TypeError) as error:
+                console.print(f"skipped {candidate}: {error}", soft_wrap=True, markup=False)
+    return found
+
+
+def label(config: RunConfig) -> str:
+    """The method, and the options by which the run differs from the method's defaults."""
+    usual = flatten(encode(preset(RunConfig, config.preset, config.env, config.method)))
+    ignored = {*MAY_CHANGE, "seed", "num_seeds", "logdir", "log_every"}
+    changed = {name: value for name, value in flatten(encode(config)).items() if usual[name] != value}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items() if name not in ignored]
+    kind = [] if config.preset == RunConfig.preset else [f"--preset={config.preset}"]
+    return " ".join([config.method, *kind, *options])
+
+
+def gather(runs: Sequence[RunDirectory], metric: str) -> dict[str, dict[str, Scores]]:
+    """Scores by environment and method; methods by name.
+
+    Raises:
+        RunError: the runs of a method were never evaluated after the same number of steps.
+    """
+    members: dict[tuple[str, str], list[RunDirectory]] = defaultdict(list)
+    for run in runs:
+        config = run.read_config_as(RunConfig)
+        members[config.env, label(config)].append(run)
+    scores: dict[str, dict[str, Scores]] = defaultdict(dict)
+    for (env, method), group in sorted(members.items()):
+        scores[env][method] = _stack(group, metric)
+    return scores
+
+
+def _stack(group: Sequence[RunDirectory], metric: str) -> Scores:
+    seeds = [seed for run in group for seed in collect(run)[1]["seeds"]]
+    shared = sorted(set.intersection(*(set(seed["env_steps"]) for seed in seeds)))
+    if not shared:
+        names = ", ".join(str(run.path) for run in group)
+        raise RunError(f"{names} were never evaluated after the same number of steps; give them equal --eval-every")
+    rows = [[seed[metric][seed["env_steps"].index(step)] for step in shared] for seed in seeds]
+    chosen = [line for line in read_jsonl(group[0].seed_directories()[0] / "goals.jsonl") if line["goals"]]
+    goals = np.concatenate([np.zeros((0, 2)), *(np.asarray(line["goals"])[:, :2] for line in chosen)])
+    steps = np.concatenate([np.zeros(0), *(np.full(len(line["goals"]), line["step"]) for line in chosen)])
+    every = max(1, len(goals) // SHOWN_GOALS)
+    return Scores(np.array(shared), np.array(rows).transpose(0, 2, 1), goals[::every], steps[::every])
+
+
+def aggregate(name: str, scores: np.ndarray) -> np.ndarray:
+    """Mean or interquartile mean over seeds and goals, `[seeds, goals, T] -> [T]`."""
+    flat = scores.reshape(-1, scores.shape[-1])
+    return stats.trim_mean(flat, 0.25, axis=0) if name == "iqm" else flat.mean(axis=0)
+
+
+def interval(values: np.ndarray, statistic: str, resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Aggregate `[T]` of `[seeds, goals, T]` and its 95 % interval `[2, T]`, stratified by goal."""
+    return _bootstrap(values, partial(aggregate, statistic), resamples)
+
+
+def _bootstrap(
+    scores: np.ndarray | tuple[np.ndarray, np.ndarray], function: Callable[..., np.ndarray], resamples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    from rliable import library  # slow to import, and part of an extra
+
+    random = np.random.RandomState(0)  # the same intervals each time
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # rliable's own, about how it hands on the random state
+        points, bounds = library.get_interval_estimates({"": scores}, function, reps=resamples, random_state=random)
+    return points[""], bounds[""]
+
+
+def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray, resamples: int) -> tuple[float, list[float]]:
+    """Chance that a seed of ours beats one of theirs, averaged over goals, with its 95 % interval."""
+
+    def compare(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        better = np.sign(x[:, None] - y[None])  # a tie is half a win
+        return np.array([0.5 + 0.5 * better.mean()])
+
+    point, bounds = _bootstrap((ours, theirs), compare, resamples)
+    return float(point[0]), [float(bound) for bound in bounds[:, 0]]
+
+
+def summarise(scores: dict[str, Scores], options: CompareConfig) -> dict[str, Any]:
+    """Figures per method at the last evaluation that all methods share."""
+    shared = sorted(set.intersection(*(set(one.steps.tolist()) for one in scores.values())))
+    if not shared:
+        raise RunError("the methods were never evaluated after the same number of steps; give them equal cadences")
+    table: dict[str, Any] = {}
+    final = {method: one.success[..., np.searchsorted(one.steps, shared[-1])] for method, one in scores.items()}
+    for method, one in scores.items():
+        within = one.steps <= shared[-1]
+        point, bounds = interval(final[method][..., None], options.statistic, options.resamples)
+        far = one.success[:, options.far_goal].mean(axis=0)
+        solved = one.steps[far >= REACHED]
+        table[method] = {
+            "seeds": len(one.success),
+            "final": float(point[0]),
+            "final_interval": [float(bound) for bound in bounds[:, 0]],
+            "area_under_curve": float(one.success[..., within].mean()),
+            "per_goal": final[method].mean(axis=0).round(4).tolist(),
+            "far_goal": float(final[method][:, options.far_goal].mean()),
+            "steps_to_solve_far_goal": int(solved[0]) if len(solved) else None,
+        }
+    if options.reference in scores:
+        for method in scores.keys() - {options.reference}:
+            chance, around = probability_of_improvement(final[options.reference], final[method], options.resamples)
+            table[method] |= {"reference_is_better": chance, "reference_is_better_interval": around}
+    return {"env_steps": shared[-1], "statistic": options.statistic, "metric": options.metric, "methods": table}
+
+
+def write_comparison(env: str, scores: dict[str, Scores], options: CompareConfig, task: Any) -> Path:
+    """Pictures and tables of one environment; returns the page."""
+    folder = Path(options.output) / env
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = summarise(scores, options)
+    curves = {
+        title: {
+            method: (one.steps, *interval(one.success[:, goals], options.statistic, options.resamples))
+            for method, one in scores.items()
+        }
+        for title, goals in (("all goals", slice(None)), (f"goal {options.far_goal}", [options.far_goal]))
+    }
+    compare_plots.curves(folder / "curves", curves)
+    compare_plots.intervals(folder / "final", summary["methods"], options.statistic)
+    compare_plots.heat_map(folder / "goals", {m: row["per_goal"] for m, row in summary["methods"].items()})
+    compare_plots.goal_maps(folder / "chosen", {m: (one.goals, one.goal_steps) for m, one in scores.items()}, task)
+    pictures = ["curves", "final", "goals", "chosen"]
+    if any("reference_is_better" in row for row in summary["methods"].values()):
+        compare_plots.improvement(folder / "improvement", summary["methods"], options.reference)
+        pictures.append("improvement")
+    write_json(folder / "comparison.json", summary)
+    page = folder / "README.md"
+    page.write_text(_page(env, summary, options, pictures))
+    return page
+
+
+def _page(env: str, summary: dict[str, Any], options: CompareConfig, pictures: Sequence[str]) -> str:
+    heads = ["method", "seeds", f"{options.statistic} (95 %)", "area under curve", f"goal {options.far_goal}"]
+    heads += [f"steps until goal {options.far_goal} ≥ {REACHED}", f"{options.reference} is better"]
+    lines = [f"# {env}", "", f"After {summary['env_steps']:,} environment steps, `{options.metric}`.", ""]
+    lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for method, row in sorted(summary["methods"].items(), key=lambda item: -item[1]["area_under_curve"]):
+        low, high = row["final_interval"]
+        solved = row["steps_to_solve_far_goal"]
+        chance = row.get("reference_is_better")
+        cells = [method, str(row["seeds"]), f"{row['final']:.2f} ({low:.2f} to {high:.2f})"]
+        cells += [f"{row['area_under_curve']:.2f}", f"{row['far_goal']:.2f}", f"{solved:,}" if solved else "never"]
+        cells += ["" if chance is None else f"{chance:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *(f"![{name}]({name}.png)" for name in pictures)]) + "\n"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Compare as the command line says; returns the exit code."""
+    options, console = parse(CompareConfig, arguments, CompareConfig()), Console()
+    require(len(options.runs) > 0, "runs", "()", "name run directories, or a folder of them")
+    if importlib.util.find_spec("rliable") is None:
+        raise RunError('comparing needs rliable, of an extra: pip install -e ".[study]" -c constraints.txt')
+    runs = find_runs(options.runs, console)
+    if not runs:
+        raise RunError(f"no run with an evaluation in {', '.join(options.runs)}")
+    for env, scores in gather(runs, options.metric).items():
+        task = run_task(RunConfig(env=env))
+        console.print(f"page   {write_comparison(env, scores, options, task)}", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    main(run)

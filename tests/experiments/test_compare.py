@@ -1,0 +1,132 @@
+"""Comparing methods: run directories with known results go in, figures that can be checked by hand come out."""
+
+import dataclasses
+import json
+from io import StringIO
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments import compare
+from experiments.compare import CompareConfig
+from experiments.config import RunConfig, override
+from experiments.presets import preset
+from peg_jax.core.config import ConfigError
+from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import RunError
+
+STEPS = (1000, 2000, 3000)
+GOALS = 11
+
+
+def write_run(path: Path, method: str, seed: int, success: np.ndarray, **changes: object) -> None:
+    """A run directory whose evaluations are `success [3, 11]`."""
+    config = preset(RunConfig, "fast", "point_maze", method)
+    config = dataclasses.replace(override(config, changes), seed=seed, logdir=str(path))
+    directory = RunDirectory(path)
+    directory.write_config(config)
+    lines: dict[str, list[dict]] = {"metrics": [], "timing": [], "goals": []}
+    for step, row in zip(STEPS, success, strict=True):
+        results = {
+            f"max_eval_metric_{m}/goal_{i}": float(row[i]) for m in ("success", "success_cell") for i in range(11)
+        }
+        means = {f"max_eval_metric_{m}/goal_all": float(row.mean()) for m in ("success", "success_cell")}
+        lines["metrics"] += [{"step": step, "updates": step // 10}, {"step": step} | results | means]
+        lines["timing"].append({"step": step, "wall_seconds": step / 100})
+        lines["goals"].append({"step": step, "goals": [] if method == "p2e" else [[1.0, 2.0], [3.0, 4.0]]})
+    for name, rows in lines.items():
+        (path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def constant(*levels: float) -> np.ndarray:
+    return np.broadcast_to(np.array(levels)[:, None], (3, GOALS))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """PEG: 0.2, 0.5, then 0.9 and 1.0 in its two seeds; random goals 0.1 and 0.3 throughout; P2E nothing."""
+    root = tmp_path_factory.mktemp("study")
+    write_run(root / "peg0", "peg", 0, constant(0.2, 0.5, 0.9))
+    write_run(root / "peg1", "peg", 1, constant(0.2, 0.5, 1.0))
+    write_run(root / "random0", "random_goals", 0, constant(0.1, 0.1, 0.1))
+    write_run(root / "random1", "random_goals", 1, constant(0.3, 0.3, 0.3))
+    write_run(root / "p2e0", "p2e", 0, constant(0.0, 0.0, 0.0))
+    (root / "foreign").mkdir()
+    (root / "foreign" / "thesis.txt").write_text("not a run")
+    (root / "half").mkdir()
+    (root / "half" / "config.json").write_text((root / "peg0" / "config.json").read_text())
+    return root
+
+
+@pytest.fixture(scope="module")
+def summary(folder: Path) -> dict:
+    scores = compare.gather(compare.find_runs([str(folder)], Console(file=StringIO())), "success_cell")
+    assert list(scores) == ["point_maze"]
+    return compare.summarise(scores["point_maze"], CompareConfig(resamples=200))
+
+
+def test_what_is_no_finished_run_is_named_and_skipped(folder: Path) -> None:
+    said = StringIO()
+    runs = compare.find_runs([str(folder)], Console(file=said, width=400))
+    assert [run.path.name for run in runs] == ["p2e0", "peg0", "peg1", "random0", "random1"]
+    assert sorted(Path(line.split(":")[0].split()[1]).name for line in said.getvalue().splitlines()) == [
+        "foreign",
+        "half",
+    ]
+
+
+def test_figures_of_a_method(summary: dict) -> None:
+    peg = summary["methods"]["peg"]
+    assert peg["seeds"] == 2
+    assert peg["final"] == pytest.approx(0.95)
+    low, high = peg["final_interval"]
+    assert 0.9 <= low < 0.95 < high <= 1.0
+    assert peg["area_under_curve"] == pytest.approx((0.2 + 0.5 + 0.95) / 3)
+    assert peg["per_goal"] == [0.95] * GOALS
+    assert peg["steps_to_solve_far_goal"] == 3000
+    assert summary["methods"]["random_goals"]["steps_to_solve_far_goal"] is None
+
+
+def test_probability_that_the_reference_is_better(summary: dict) -> None:
+    assert "reference_is_better" not in summary["methods"]["peg"]
+    assert summary["methods"]["random_goals"]["reference_is_better"] == 1.0
+    chance, _ = compare.probability_of_improvement(np.array([[0.2], [0.4]]), np.array([[0.2], [0.3]]), 10)
+    assert chance == pytest.approx((0.5 + 0.0 + 1.0 + 1.0) / 4)  # a tie is half a win
+
+
+def test_iqm_leaves_the_outer_quarters_out() -> None:
+    values = np.array([0.0, 0.4, 0.6, 1.0]).reshape(4, 1, 1)
+    assert compare.aggregate("iqm", values) == pytest.approx(0.5)
+    skewed = np.array([0.0, 0.4, 0.4, 1.0]).reshape(4, 1, 1)
+    assert compare.aggregate("iqm", skewed) == pytest.approx(0.4)
+    assert compare.aggregate("mean", skewed) == pytest.approx(0.45)
+
+
+def test_other_options_make_another_method(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "peg", 0, constant(0, 0, 0))
+    write_run(tmp_path / "b", "peg", 1, constant(1, 1, 1), **{"loop.random_explore": 1.0, "steps": 5})
+    runs = compare.find_runs([str(tmp_path)], Console(file=StringIO()))
+    assert set(compare.gather(runs, "success")["point_maze"]) == {"peg", "peg --loop.random-explore=1.0"}
+
+
+def test_the_command_writes_pictures_a_page_and_a_table(folder: Path, tmp_path: Path) -> None:
+    assert compare.run(["--runs", str(folder), f"--output={tmp_path}", "--resamples=50"]) == 0
+    out = tmp_path / "point_maze"
+    for name in ("curves", "final", "goals", "chosen", "improvement"):
+        assert iio.imread(out / f"{name}.png").std() > 5, name
+        assert (out / f"{name}.svg").read_text().rstrip().endswith("</svg>")
+    page = (out / "README.md").read_text()
+    assert "| peg | 2 | 0.95 " in page
+    assert json.loads((out / "comparison.json").read_text())["env_steps"] == 3000
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--runs=.*name run directories"):
+        compare.run([])
+    with pytest.raises(ConfigError, match="no such directory"):
+        compare.run(["--runs", str(tmp_path / "nowhere")])
+    with pytest.raises(RunError, match="no run with an evaluation"):
+        compare.run(["--runs", str(tmp_path)])
