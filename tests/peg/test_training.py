@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+from peg_jax.core.replay import Episode
 from peg_jax.core.types import Key
 from peg_jax.peg import training
 from peg_jax.peg.config import LoopConfig, PEGConfig
@@ -251,3 +252,31 @@ def test_updates_of_a_full_run(name: str) -> None:
     per_cycle = second - first
     cycles = (total - prefill * steps) / steps  # the original stops within an episode
     assert first - per_cycle + round(cycles * per_cycle) == expected
+
+
+# --- balanced batches ---
+
+
+def rare_share(oversample: int) -> float:
+    """Share of the batches' sequences from one episode of twenty that lies far from the others, which are one cloud."""
+    config = tiny.replace(tiny.replace(CONFIG, "replay.oversample", oversample), "replay.capacity", 120)
+    replay = training.build_replay(TASK, config)
+    obs = jax.random.normal(jax.random.key(0), (10, 2, 7, 2)).at[3, 1].add(30.0)
+
+    @jax.jit
+    def share(key: Key) -> jax.Array:
+        empty = replay.init(Episode(jnp.zeros((7, 2)), jnp.zeros((7, 2)), jnp.zeros((7, 2))))
+        insert = lambda state, x: (replay.insert(state, Episode(x, x, x)), None)  # noqa: E731
+        state, _ = jax.lax.scan(insert, empty, obs)
+        draw = jax.vmap(lambda k: training.sample_batches(config, replay, state, k))
+        return (draw(jax.random.split(key, 400)).obs[..., 0] > 15.0).mean()
+
+    return float(share(jax.random.key(1)))
+
+
+def test_uniform_batches_hold_a_rare_episode_as_often_as_the_replay() -> None:
+    assert rare_share(1) == pytest.approx(0.05, abs=5 * (0.05 * 0.95 / 1200) ** 0.5)
+
+
+def test_oversampled_batches_hold_it_more_often_and_at_most_so_many_times() -> None:
+    assert 0.12 < rare_share(4) <= 0.2

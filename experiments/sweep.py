@@ -1,0 +1,203 @@
+"""Many runs with one command: `python -m experiments.sweep --grid method=peg,mega --seeds 0 1 2 --output=runs/study`.
+
+A sweep is the product of its grid (or its listed points) and its seeds. Every run has its own directory, named after
+what sets it apart, so the same command skips finished runs and resumes interrupted ones.
+"""
+
+import dataclasses
+import itertools
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments.cli import main, parse, parse_run
+from experiments.config import RunConfig
+from peg_jax.core.config import ConfigError, require
+from peg_jax.run.checkpoint import CheckpointStore
+from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import RunError
+from peg_jax.run.metrics import read_metrics
+
+GOAL_ALL = "max_eval_metric_success_cell/goal_all"
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepConfig:
+    """Run a grid, a list or a search of options, each over several seeds."""
+
+    grid: tuple[str, ...] = ()  # options with their values, such as method=peg,mega; all combinations are run
+    points: tuple[str, ...] = ()  # instead of a grid: each a quoted list of options, such as "method=peg steps=9000"
+    seeds: tuple[int, ...] = (0,)  # of every combination
+    fixed: str = ""  # options that all runs share, quoted: "--preset=smoke --steps=2000"
+    output: str = "runs/sweep"  # folder of the run directories
+    workers: int = 1  # runs at a time
+    launcher: Literal["here", "slurm", "local"] = "here"  # here: processes of this machine; the others: submitit
+    slurm: str = ""  # submitit parameters, such as "slurm_partition=gpu timeout_min=600 gpus_per_node=1"
+    search: tuple[str, ...] = ()  # Optuna instead of a grid: ranges such as planner.discount=0.9:0.999[:log]
+    trials: int = 20  # of the search; each is scored by its mean final success over the seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a sweep."""
+
+    name: str  # of its directory
+    logdir: Path
+    arguments: tuple[str, ...]
+    steps: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether its last checkpoint is the end of the run."""
+        return (CheckpointStore(self.logdir / "checkpoints").latest() or 0) >= self.steps
+
+    def start(self) -> int:
+        """Run it in a process of its own, what it says going to `<name>.log`; returns the exit code."""
+        command = [sys.executable, "-m", "experiments.peg", *self.arguments]
+        with self.logdir.with_name(f"{self.name}.log").open("a") as log:
+            return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+
+
+def expand(options: SweepConfig) -> list[tuple[str, ...]]:
+    """The sweep's combinations, each a tuple of `option=value`.
+
+    Raises:
+        ConfigError: an entry without `=`, or grid and points together.
+    """
+    require(not (options.grid and options.points), "points", options.points, "name either --grid or --points")
+    for entry in (*options.grid, *options.search, *(part for point in options.points for part in shlex.split(point))):
+        require("=" in entry.strip("-"), "grid", entry, "an entry is option=value, such as method=peg,mega")
+    if options.points:
+        return [tuple(shlex.split(point)) for point in options.points]
+    axes = [
+        [f"{entry.partition('=')[0]}={value}" for value in entry.partition("=")[2].split(",")] for entry in options.grid
+    ]
+    return list(itertools.product(*axes))
+
+
+def make_run(options: SweepConfig, combination: Sequence[str], seed: int) -> Run:
+    """The run of a combination and a seed, validated.
+
+    Raises:
+        ConfigError, RunError: as the run itself would.
+    """
+    parts = [entry.lstrip("-") for entry in combination]
+    name = "_".join([*parts, f"seed={seed}"]).replace("/", "-").replace(" ", "")
+    logdir = Path(options.output) / name
+    arguments = [*shlex.split(options.fixed), *(f"--{part}" for part in parts), f"--seed={seed}", f"--logdir={logdir}"]
+    config, _ = parse_run(RunConfig, arguments)
+    return Run(name, logdir, tuple(arguments), config.steps)
+
+
+def execute(runs: Sequence[Run], options: SweepConfig, console: Console) -> dict[str, int]:
+    """Run what is not finished; exit codes by name, 0 for what was."""
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    waiting = [run for run in runs if not run.finished]
+    console.print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished before")
+    codes = {run.name: 0 for run in runs}
+    for run, code in _launch_here(waiting, options) if options.launcher == "here" else _submit(waiting, options):
+        codes[run.name] = code
+        console.print(f"{run.name}: {'done' if code == 0 else f'exit code {code}'}", soft_wrap=True, markup=False)
+    return codes
+
+
+def _launch_here(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Run, int]]:
+    with ThreadPoolExecutor(options.workers) as pool:
+        futures = {pool.submit(run.start): run for run in runs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _submit(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Run, int]]:
+    """The runs as one job array."""
+    try:
+        import submitit
+    except ImportError as error:
+        raise RunError(
+            f'{error}; this launcher needs the extra: pip install -e ".[study]" -c constraints.txt'
+        ) from error
+    executor = submitit.AutoExecutor(Path(options.output) / "submitit", cluster=options.launcher)
+    parameters: dict[str, Any] = {"timeout_min": 24 * 60}
+    if options.launcher == "slurm":
+        parameters["slurm_array_parallelism"] = options.workers
+    for entry in shlex.split(options.slurm):
+        name, _, value = entry.partition("=")
+        parameters[name] = int(value) if value.isdigit() else value
+    executor.update_parameters(**parameters)
+    for run, job in zip(runs, executor.map_array(Run.start, runs) if runs else [], strict=True):
+        yield run, job.result()
+
+
+def final_success(run: Run) -> float:
+    """Mean success over the goals at the last evaluation, averaged over the run's seeds; NaN before the first."""
+    try:
+        series = [read_metrics(path / "metrics.jsonl") for path in RunDirectory(run.logdir).seed_directories()]
+        return float(np.mean([one[GOAL_ALL].values[-1] for one in series]))
+    except (RunError, KeyError, IndexError):
+        return float("nan")
+
+
+def search(options: SweepConfig, console: Console) -> dict[str, int]:
+    """Optuna's search over ranges; its study lies in `<output>/optuna.db`, so that it goes on where it stopped."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise RunError(f'{error}; searching needs the extra: pip install -e ".[study]" -c constraints.txt') from error
+    codes: dict[str, int] = {}
+    ranges = [_range(entry) for entry in options.search]
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    storage = f"sqlite:///{Path(options.output).resolve() / 'optuna.db'}"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def objective(trial: Any) -> float:
+        chosen = [f"{name}={trial.suggest_float(name, low, high, log=log):.6g}" for name, low, high, log in ranges]
+        runs = [make_run(options, chosen, seed) for seed in options.seeds]
+        codes.update(execute(runs, options, console))
+        return float(np.mean([final_success(run) for run in runs]))
+
+    study = optuna.create_study(study_name="sweep", storage=storage, direction="maximize", load_if_exists=True)
+    done = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+    study.sampler = optuna.samplers.TPESampler(seed=options.seeds[0] + done)  # or a resume would draw the same again
+    study.optimize(objective, n_trials=max(0, options.trials - done))
+    console.print(f"best {study.best_value:.3f} with {study.best_params}", soft_wrap=True)
+    return codes
+
+
+def _range(entry: str) -> tuple[str, float, float, bool]:
+    name, _, bounds = entry.lstrip("-").partition("=")
+    parts = bounds.split(":")
+    try:
+        low, high = float(parts[0]), float(parts[1])
+    except (ValueError, IndexError):
+        raise ConfigError(f"--search={entry} cannot work: a range is option=low:high or option=low:high:log") from None
+    require(low < high, "search", entry, "the lower end comes first")
+    return name, low, high, parts[2:] == ["log"]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Sweep as the command line says; 0 if all runs finished, else 1."""
+    options, console = parse(SweepConfig, arguments, SweepConfig()), Console()
+    require(options.workers >= 1, "workers", options.workers, "it must be at least 1")
+    require(len(options.seeds) > 0, "seeds", options.seeds, "name at least one seed")
+    if options.search:
+        return int(any(search(options, console).values()))
+    runs = [make_run(options, combination, seed) for combination in expand(options) for seed in options.seeds]
+    codes = execute(runs, options, console)
+    table = Table("run", "success", "exit code", title="sweep")
+    for one in runs:
+        table.add_row(one.name, f"{final_success(one):.2f}", str(codes[one.name]))
+    console.print(table)
+    console.print(f"compare them: python -m experiments.compare --runs {shlex.quote(options.output)}", soft_wrap=True)
+    return int(any(codes.values()))
+
+
+if __name__ == "__main__":
+    main(run)
