@@ -40,5 +40,6 @@ def print_summary(console: Console, task: Task, evaluation: Evaluation, paths: l
     console.print(success_table(task, evaluation, f"success after {env_steps:,} environment steps"))
     for path in paths:
         console.print(f"curves      {path / 'media' / 'learning_curves.png'}", soft_wrap=True)
-        console.print(f"goals       {path / 'media' / 'goals.png'}", soft_wrap=True)
+        if (path / "media" / "goals.png").exists():  # a method that only explores has none
+            console.print(f"goals       {path / 'media' / 'goals.png'}", soft_wrap=True)
         console.print(f"animation   {path / 'media' / f'eval_gc_policy_{env_steps}.gif'}", soft_wrap=True)
