@@ -6,7 +6,6 @@ NeurIPS 2021), as rliable computes them.
 """
 
 import dataclasses
-import importlib.util
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,9 +20,10 @@ from scipy import stats
 from experiments import compare_plots
 from experiments.cli import flatten, main, parse
 from experiments.config import MAY_CHANGE, RunConfig
+from experiments.extras import load
 from experiments.presets import preset
 from experiments.program import run_task
-from experiments.report import collect
+from experiments.report import Evidence, collect
 from peg_jax.core.config import require
 from peg_jax.run.config_json import encode
 from peg_jax.run.directory import RunDirectory
@@ -46,6 +46,13 @@ class CompareConfig:
     resamples: int = 1_000  # of the bootstrap
 
 
+class FoundRun(NamedTuple):
+    """A run with its evaluations."""
+
+    directory: RunDirectory
+    seeds: list[Evidence]
+
+
 class Scores(NamedTuple):
     """What the seeds of one method reached."""
 
@@ -55,7 +62,7 @@ class Scores(NamedTuple):
     goal_steps: np.ndarray  # [n] when
 
 
-def find_runs(paths: Sequence[str], console: Console) -> list[RunDirectory]:
+def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun]:
     """The runs named by `paths` or lying in them; what is none is named on the console and left out."""
     found = []
     for path in map(Path, paths):
@@ -63,8 +70,8 @@ def find_runs(paths: Sequence[str], console: Console) -> list[RunDirectory]:
         is_run = (path / "config.json").is_file()
         for candidate in [path] if is_run else sorted(entry for entry in path.iterdir() if entry.is_dir()):
             try:
-                collect(RunDirectory(candidate))
-                found.append(RunDirectory(candidate))
+                directory = RunDirectory(candidate)
+                found.append(FoundRun(directory, collect(directory)[1]["seeds"]))
             except (RunError, OSError, KeyError, ValueError, TypeError) as error:
                 console.print(f"skipped {candidate}: {error}", soft_wrap=True, markup=False)
     return found
@@ -80,15 +87,15 @@ def label(config: RunConfig) -> str:
     return " ".join([config.method, *kind, *options])
 
 
-def gather(runs: Sequence[RunDirectory], metric: str) -> dict[str, dict[str, Scores]]:
+def gather(runs: Sequence[FoundRun], metric: str) -> dict[str, dict[str, Scores]]:
     """Scores by environment and method; methods by name.
 
     Raises:
         RunError: the runs of a method were never evaluated after the same number of steps.
     """
-    members: dict[tuple[str, str], list[RunDirectory]] = defaultdict(list)
+    members: dict[tuple[str, str], list[FoundRun]] = defaultdict(list)
     for run in runs:
-        config = run.read_config_as(RunConfig)
+        config = run.directory.read_config_as(RunConfig)
         members[config.env, label(config)].append(run)
     scores: dict[str, dict[str, Scores]] = defaultdict(dict)
     for (env, method), group in sorted(members.items()):
@@ -96,14 +103,14 @@ def gather(runs: Sequence[RunDirectory], metric: str) -> dict[str, dict[str, Sco
     return scores
 
 
-def _stack(group: Sequence[RunDirectory], metric: str) -> Scores:
-    seeds = [seed for run in group for seed in collect(run)[1]["seeds"]]
+def _stack(group: Sequence[FoundRun], metric: str) -> Scores:
+    seeds = [seed for run in group for seed in run.seeds]
     shared = sorted(set.intersection(*(set(seed["env_steps"]) for seed in seeds)))
     if not shared:
-        names = ", ".join(str(run.path) for run in group)
+        names = ", ".join(str(run.directory.path) for run in group)
         raise RunError(f"{names} were never evaluated after the same number of steps; give them equal --eval-every")
     rows = [[seed[metric][seed["env_steps"].index(step)] for step in shared] for seed in seeds]
-    chosen = [line for line in read_jsonl(group[0].seed_directories()[0] / "goals.jsonl") if line["goals"]]
+    chosen = [line for line in read_jsonl(group[0].directory.seed_directories()[0] / "goals.jsonl") if line["goals"]]
     goals = np.concatenate([np.zeros((0, 2)), *(np.asarray(line["goals"])[:, :2] for line in chosen)])
     steps = np.concatenate([np.zeros(0), *(np.full(len(line["goals"]), line["step"]) for line in chosen)])
     every = max(1, len(goals) // SHOWN_GOALS)
@@ -111,7 +118,10 @@ def _stack(group: Sequence[RunDirectory], metric: str) -> Scores:
 
 
 def aggregate(name: str, scores: np.ndarray) -> np.ndarray:
-    """Mean or interquartile mean over seeds and goals, `[seeds, goals, T] -> [T]`."""
+    """Mean or interquartile mean over seeds and goals, `[seeds, goals, T] -> [T]`.
+
+    As rliable's aggregates, for all times at once.
+    """
     flat = scores.reshape(-1, scores.shape[-1])
     return stats.trim_mean(flat, 0.25, axis=0) if name == "iqm" else flat.mean(axis=0)
 
@@ -124,8 +134,7 @@ def interval(values: np.ndarray, statistic: str, resamples: int) -> tuple[np.nda
 def _bootstrap(
     scores: np.ndarray | tuple[np.ndarray, np.ndarray], function: Callable[..., np.ndarray], resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    from rliable import library  # slow to import, and part of an extra
-
+    library = load("rliable.library")
     random = np.random.RandomState(0)  # the same intervals each time
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # rliable's own, about how it hands on the random state
@@ -134,7 +143,10 @@ def _bootstrap(
 
 
 def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray, resamples: int) -> tuple[float, list[float]]:
-    """Chance that a seed of ours beats one of theirs, averaged over goals, with its 95 % interval."""
+    """Chance that a seed of ours beats one of theirs, averaged over goals, with its 95 % interval.
+
+    The statistic of rliable, which calls a test of scipy's for each goal and resample and takes minutes.
+    """
 
     def compare(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         better = np.sign(x[:, None] - y[None])  # a tie is half a win
@@ -218,8 +230,7 @@ def run(arguments: Sequence[str]) -> int:
     """Compare as the command line says; returns the exit code."""
     options, console = parse(CompareConfig, arguments, CompareConfig()), Console()
     require(len(options.runs) > 0, "runs", "()", "name run directories, or a folder of them")
-    if importlib.util.find_spec("rliable") is None:
-        raise RunError('comparing needs rliable, of an extra: pip install -e ".[study]" -c constraints.txt')
+    load("rliable")
     runs = find_runs(options.runs, console)
     if not runs:
         raise RunError(f"no run with an evaluation in {', '.join(options.runs)}")

@@ -7,8 +7,9 @@ from flax import struct
 
 import envs
 from peg_jax.core.config import require, static
-from peg_jax.peg.config import PEGConfig, validate
+from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.methods import METHODS
+from peg_jax.peg.validation import validate
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = ("steps", "eval_every", "eval_repeats", "checkpoint_every", "media_every", "compilation_cache")

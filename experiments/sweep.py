@@ -20,6 +20,7 @@ from rich.table import Table
 
 from experiments.cli import main, parse, parse_run
 from experiments.config import RunConfig
+from experiments.extras import load
 from peg_jax.core.config import ConfigError, require
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
@@ -73,14 +74,14 @@ def expand(options: SweepConfig) -> list[tuple[str, ...]]:
         ConfigError: an entry without `=`, or grid and points together.
     """
     require(not (options.grid and options.points), "points", options.points, "name either --grid or --points")
-    for entry in (*options.grid, *options.search, *(part for point in options.points for part in shlex.split(point))):
-        require("=" in entry.strip("-"), "grid", entry, "an entry is option=value, such as method=peg,mega")
-    if options.points:
-        return [tuple(shlex.split(point)) for point in options.points]
-    axes = [
-        [f"{entry.partition('=')[0]}={value}" for value in entry.partition("=")[2].split(",")] for entry in options.grid
-    ]
-    return list(itertools.product(*axes))
+    points = [tuple(shlex.split(point)) for point in options.points]
+    for option, entries in (("grid", options.grid), ("points", itertools.chain(*points))):
+        for entry in entries:
+            require("=" in entry.strip("-"), option, entry, "an entry is option=value, such as method=peg,mega")
+    if points:
+        return points
+    pairs = [entry.partition("=") for entry in options.grid]
+    return list(itertools.product(*([f"{name}={value}" for value in values.split(",")] for name, _, values in pairs)))
 
 
 def make_run(options: SweepConfig, combination: Sequence[str], seed: int) -> Run:
@@ -118,13 +119,7 @@ def _launch_here(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Ru
 
 def _submit(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Run, int]]:
     """The runs as one job array."""
-    try:
-        import submitit
-    except ImportError as error:
-        raise RunError(
-            f'{error}; this launcher needs the extra: pip install -e ".[study]" -c constraints.txt'
-        ) from error
-    executor = submitit.AutoExecutor(Path(options.output) / "submitit", cluster=options.launcher)
+    executor = load("submitit").AutoExecutor(Path(options.output) / "submitit", cluster=options.launcher)
     parameters: dict[str, Any] = {"timeout_min": 24 * 60}
     if options.launcher == "slurm":
         parameters["slurm_array_parallelism"] = options.workers
@@ -147,10 +142,7 @@ def final_success(run: Run) -> float:
 
 def search(options: SweepConfig, console: Console) -> dict[str, int]:
     """Optuna's search over ranges; its study lies in `<output>/optuna.db`, so that it goes on where it stopped."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise RunError(f'{error}; searching needs the extra: pip install -e ".[study]" -c constraints.txt') from error
+    optuna = load("optuna")
     codes: dict[str, int] = {}
     ranges = [_range(entry) for entry in options.search]
     Path(options.output).mkdir(parents=True, exist_ok=True)
@@ -188,6 +180,9 @@ def run(arguments: Sequence[str]) -> int:
     require(options.workers >= 1, "workers", options.workers, "it must be at least 1")
     require(len(options.seeds) > 0, "seeds", options.seeds, "name at least one seed")
     if options.search:
+        require(
+            not (options.grid or options.points), "search", options.search, "it takes the place of a grid or points"
+        )
         return int(any(search(options, console).values()))
     runs = [make_run(options, combination, seed) for combination in expand(options) for seed in options.seeds]
     codes = execute(runs, options, console)

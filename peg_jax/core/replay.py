@@ -4,6 +4,7 @@ The buffer's time axis counts whole episodes, so an episode never wraps and a se
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -57,6 +58,22 @@ def sequence_start(key: Key, records: int, length: int, prioritize_ends: bool) -
     return jnp.minimum(drawn, last)
 
 
+def cut(state: ReplayState, places: Places, length: int) -> Episode:
+    """The sequences of `length` at `places [n]`, time-major `[length, n, ...]`."""
+
+    def one(place: Places) -> Episode:
+        times = place.start + jnp.arange(length)
+        return jax.tree.map(lambda x: x[place.row, place.slot, times], state.experience)
+
+    return jax.vmap(one, out_axes=1)(places)
+
+
+def last_obs(state: ReplayState, places: Places, length: int) -> Array:
+    """Where those sequences end, `[n, D]`."""
+    obs: Array = state.experience.obs
+    return obs[places.row, places.slot, places.start + length - 1]
+
+
 def make_replay(
     num_envs: int, capacity: int, episode_records: int, sequence_length: int, prioritize_ends: bool = False
 ) -> Replay:
@@ -101,18 +118,8 @@ def make_replay(
     def sample_places(state: ReplayState, key: Key, count: int) -> Places:
         return jax.vmap(place, in_axes=(None, 0))(state, jax.random.split(key, count))
 
-    def cut(state: ReplayState, places: Places) -> Episode:
-        def one(place: Places) -> Episode:
-            times = place.start + jnp.arange(sequence_length)
-            return jax.tree.map(lambda x: x[place.row, place.slot, times], state.experience)
-
-        return jax.vmap(one, out_axes=1)(places)
-
-    def last_obs(state: ReplayState, places: Places) -> Array:
-        return state.experience.obs[places.row, places.slot, places.start + sequence_length - 1]
-
     def sample(state: ReplayState, key: Key, batch: int) -> Episode:
-        return cut(state, sample_places(state, key, batch))
+        return cut(state, sample_places(state, key, batch), sequence_length)
 
     def sample_records(state: ReplayState, key: Key, n: int) -> Array:
         flat_key, time_key = jax.random.split(key)
@@ -125,8 +132,8 @@ def make_replay(
         insert,
         sample,
         sample_places,
-        cut,
-        last_obs,
+        partial(cut, length=sequence_length),
+        partial(last_obs, length=sequence_length),
         sample_records,
         lambda state: num_envs * filled(state),
     )

@@ -110,13 +110,14 @@ def sample_batches(config: PEGConfig, replay: Replay, state: ReplayState, key: K
     observation, as Skew-Fit draws goals (Pong et al., 2020).
     """
     steps, size, oversample = config.agent.world_model.updates, config.replay.batch, config.replay.oversample
-    places_key, density_key, choice_key = rng.split(key, "places", "density", "choice")
+    places_key, density_key, choice_key, order_key = rng.split(key, "places", "density", "choice", "order")
     places = replay.sample_places(state, places_key, steps * size * oversample)
     if oversample > 1:
         fitted = density.fit(replay.sample_records(state, density_key, BALANCE_SAMPLES))
         rarity = -density.log_density(fitted, replay.last_obs(state, places))
         _, kept = jax.lax.top_k(rarity + jax.random.gumbel(choice_key, rarity.shape), steps * size)
-        places = jax.tree.map(lambda x: x[jax.random.permutation(places_key, kept)], places)
+        kept = jax.random.permutation(order_key, kept)  # they come rarest first, and all batches are to be alike
+        places = jax.tree.map(lambda x: x[kept], places)
     batches = jax.tree.map(lambda x: x.reshape(steps, size), places)
     return jax.vmap(replay.cut, in_axes=(None, 0))(state, batches)
 

@@ -71,7 +71,7 @@ def summary(folder: Path) -> dict:
 def test_what_is_no_finished_run_is_named_and_skipped(folder: Path) -> None:
     said = StringIO()
     runs = compare.find_runs([str(folder)], Console(file=said, width=400))
-    assert [run.path.name for run in runs] == ["p2e0", "peg0", "peg1", "random0", "random1"]
+    assert [run.directory.path.name for run in runs] == ["p2e0", "peg0", "peg1", "random0", "random1"]
     assert sorted(Path(line.split(":")[0].split()[1]).name for line in said.getvalue().splitlines()) == [
         "foreign",
         "half",

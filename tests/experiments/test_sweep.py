@@ -17,23 +17,19 @@ from peg_jax.run.directory import RunDirectory
 QUIET = Console(file=StringIO())
 
 
-def combinations(**options: object) -> list[tuple[str, ...]]:
-    return sweep.expand(SweepConfig(**options))  # type: ignore[arg-type]
-
-
 def test_a_grid_is_every_combination() -> None:
-    assert combinations(grid=("method=peg,mega", "planner.discount=0.9,0.99")) == [
+    assert sweep.expand(SweepConfig(grid=("method=peg,mega", "planner.discount=0.9,0.99"))) == [
         ("method=peg", "planner.discount=0.9"),
         ("method=peg", "planner.discount=0.99"),
         ("method=mega", "planner.discount=0.9"),
         ("method=mega", "planner.discount=0.99"),
     ]
-    assert combinations() == [()]
+    assert sweep.expand(SweepConfig()) == [()]
 
 
 def test_points_are_taken_as_they_are() -> None:
     points = ("method=peg steps=9000", "method=lexa")
-    assert combinations(points=points) == [("method=peg", "steps=9000"), ("method=lexa",)]
+    assert sweep.expand(SweepConfig(points=points)) == [("method=peg", "steps=9000"), ("method=lexa",)]
 
 
 def test_a_run_is_named_after_what_sets_it_apart(tmp_path: Path) -> None:
@@ -50,6 +46,8 @@ def test_a_run_is_named_after_what_sets_it_apart(tmp_path: Path) -> None:
     [
         (["--grid", "method"], "option=value"),
         (["--grid", "method=peg", "--points", "method=peg"], "either --grid or --points"),
+        (["--points", "method"], "--points=method"),
+        (["--search", "planner.discount=0.9:0.99", "--grid", "method=peg"], "takes the place of a grid"),
         (["--grid", "method=pag"], "known methods"),
         (["--grid", "steps=-1"], "--steps=-1"),
         (["--workers=0"], "--workers=0"),

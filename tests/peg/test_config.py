@@ -6,7 +6,8 @@ import jax
 import pytest
 
 from peg_jax.core.config import ConfigError
-from peg_jax.peg.config import PEGConfig, validate
+from peg_jax.peg.config import PEGConfig
+from peg_jax.peg.validation import validate
 from tests.peg import tiny
 
 STEPS, GOAL_SIZE = 6, 2
@@ -17,6 +18,7 @@ BAD: list[tuple[str, Any, str, str]] = [  # field, value, option as typed, words
     ("agent.world_model.classes", -2, "agent.world-model.classes", "negative"),
     ("agent.world_model.min_std", 0.0, "agent.world-model.min-std", "greater than 0"),
     ("agent.world_model.kl_balance", 1.5, "agent.world-model.kl-balance", "between 0 and 1"),
+    ("agent.achiever.actor.decay", -1e-3, "agent.achiever.actor.decay", "negative"),
     ("agent.world_model.optimizer.learning_rate", -1e-4, "agent.world-model.optimizer.learning-rate", "greater than 0"),
     ("agent.world_model.optimizer.learning_rate", float("nan"), "agent.world-model.optimizer.learning-rate", "than 0"),
     ("agent.distance.positives", 0, "agent.distance.positives", "at least 1"),

@@ -266,8 +266,7 @@ def rare_share(oversample: int) -> float:
     @jax.jit
     def share(key: Key) -> jax.Array:
         empty = replay.init(Episode(jnp.zeros((7, 2)), jnp.zeros((7, 2)), jnp.zeros((7, 2))))
-        insert = lambda state, x: (replay.insert(state, Episode(x, x, x)), None)  # noqa: E731
-        state, _ = jax.lax.scan(insert, empty, obs)
+        state, _ = jax.lax.scan(lambda s, x: (replay.insert(s, Episode(x, x, x)), None), empty, obs)
         draw = jax.vmap(lambda k: training.sample_batches(config, replay, state, k))
         return (draw(jax.random.split(key, 400)).obs[..., 0] > 15.0).mean()
 

@@ -1,0 +1,223 @@
+"""Options that cannot work are refused by name, value and remedy, before anything is compiled."""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from peg_jax.core.config import require
+from peg_jax.peg.config import PEGConfig, PlannerConfig
+
+AT_LEAST_ONE = (
+    "agent.world_model.deter",
+    "agent.world_model.stoch",
+    "agent.world_model.hidden",
+    "agent.world_model.units",
+    "agent.world_model.updates",
+    "agent.world_model.encoder_layers",
+    "agent.world_model.decoder_layers",
+    "agent.distance.layers",
+    "agent.distance.units",
+    "agent.distance.positives",
+    "agent.achiever.layers",
+    "agent.achiever.units",
+    "agent.achiever.slow_every",
+    "agent.reaching.states",
+    "agent.explorer.layers",
+    "agent.explorer.units",
+    "agent.explorer.slow_every",
+    "agent.disagreement.layers",
+    "agent.disagreement.units",
+    "planner.horizon",
+    "planner.iterations",
+    "planner.repeat_samples",
+    "loop.num_envs",
+    "loop.prefill",
+    "loop.train_every",
+    "loop.updates_per_burst",
+    "replay.batch",
+    "replay.oversample",
+)
+AT_LEAST_TWO = ("agent.disagreement.members", "agent.reaching.actions", "planner.candidates", "replay.length")
+NOT_NEGATIVE = (
+    "agent.world_model.classes",
+    "agent.world_model.octaves",
+    "agent.world_model.sine_scale",
+    "agent.disagreement.sine_scale",
+    "agent.achiever.sine_scale",
+    "agent.reaching.reached_within",
+    "agent.distance.sine_scale",
+    "planner.final_steps",
+    "loop.pretrain",
+    "loop.goal_update_every",
+    "loop.two_policy_every",
+    "loop.achiever_every",
+    "loop.explorer_every",
+    "agent.distance.negative_factor",
+)
+SHARES = (
+    "agent.imagination.discount",
+    "agent.achiever.return_lambda",
+    "agent.achiever.slow_fraction",
+    "agent.achiever.dynamics_share",
+    "agent.explorer.return_lambda",
+    "agent.explorer.slow_fraction",
+    "agent.explorer.dynamics_share",
+    "agent.imagination.hindsight",
+    "agent.distance.expectile",
+    "agent.reaching.expectile",
+    "agent.reaching.predicted_goals",
+    "agent.world_model.kl_balance",
+    "planner.discount",
+    "planner.env_goal_chance",
+    "loop.go_fraction",
+    "loop.random_explore",
+)
+POSITIVE = (
+    "agent.distance.expectile",
+    "agent.reaching.expectile",
+    "agent.reaching.temperature",
+    "agent.reaching.most_steps",
+    "agent.world_model.decoder_std",
+    "agent.world_model.period",
+    "agent.world_model.min_std",
+    "agent.achiever.min_std",
+    "agent.explorer.min_std",
+    "planner.temperature",
+    "planner.std_scale",
+)
+OPTIMIZERS = (
+    "agent.world_model.optimizer",
+    "agent.distance.optimizer",
+    "agent.achiever.actor",
+    "agent.achiever.critic",
+    "agent.explorer.actor",
+    "agent.explorer.critic",
+    "agent.disagreement.optimizer",
+)
+PRODUCTS = ("agent.distance", "agent.disagreement", "agent.achiever")  # a `GoalMLP` where `sine_scale` is above 0
+
+
+def validate(config: PEGConfig, episode_steps: int, goal_size: int) -> None:
+    """Refuse combinations that cannot work, before anything is compiled.
+
+    Args:
+        config: the algorithm's options.
+        episode_steps: steps of one episode of the environment.
+        goal_size: dimensions of a goal.
+
+    Raises:
+        ConfigError: names the option, its value and what would work.
+    """
+    _validate_ranges(config)
+    _validate_parts(config)
+    _validate_planner(config.planner, episode_steps, goal_size)
+    agent, replay, loop = config.agent, config.replay, config.loop
+    horizon = agent.imagination.horizon
+    require(
+        2 <= horizon <= episode_steps,
+        "agent.imagination.horizon",
+        horizon,
+        f"it must lie between 2 and the episode's {episode_steps} steps",
+    )
+    require(
+        replay.length <= episode_steps + 1,
+        "replay.length",
+        replay.length,
+        f"an episode has {episode_steps + 1} records; use at most that many",
+    )
+    require(
+        episode_steps % loop.train_every == 0,
+        "loop.train-every",
+        loop.train_every,
+        f"it must divide the episode's {episode_steps} steps; for example {_divisor(episode_steps, loop.train_every)}",
+    )
+    require(
+        replay.capacity >= loop.num_envs * episode_steps,
+        "replay.capacity",
+        replay.capacity,
+        f"it must hold one episode of each environment, {loop.num_envs * episode_steps} steps",
+    )
+    starts = replay.batch * replay.length
+    require(
+        0 <= agent.imagination.starts <= starts,
+        "agent.imagination.starts",
+        agent.imagination.starts,
+        f"a batch has {starts} states; use 0 (all) or at most that many",
+    )
+
+
+def _check(config: PEGConfig, fields: Sequence[str], holds: Callable[[Any], bool], remedy: str) -> None:
+    """Require `holds` of each of the dotted fields."""
+    for field in fields:
+        value = attrgetter(field)(config)
+        require(holds(value), field, value, remedy)
+
+
+def _validate_ranges(config: PEGConfig) -> None:
+    products = [f"{part}.layers" for part in PRODUCTS if attrgetter(part)(config).sine_scale > 0]
+    rates = [f"{part}.{field}" for part in OPTIMIZERS for field in ("learning_rate", "epsilon", "clip")]
+    decays = [f"{part}.decay" for part in OPTIMIZERS]
+    _check(config, AT_LEAST_ONE, lambda value: value >= 1, "it must be at least 1")
+    _check(config, (*AT_LEAST_TWO, *products), lambda value: value >= 2, "it must be at least 2")
+    _check(config, (*NOT_NEGATIVE, *decays), lambda value: value >= 0, "it cannot be negative")
+    _check(config, SHARES, lambda value: 0.0 <= value <= 1.0, "it must lie between 0 and 1")
+    _check(config, (*POSITIVE, *rates), lambda value: value > 0.0, "it must be greater than 0")
+
+
+def _validate_parts(config: PEGConfig) -> None:
+    agent, loop = config.agent, config.loop
+    kinds = loop.two_policy_every + loop.achiever_every + loop.explorer_every
+    hint = "with --loop.achiever-every=0 and --loop.explorer-every=0 there is no episode to run; set one of them to 1"
+    require(kinds > 0, "loop.two-policy-every", loop.two_policy_every, hint)
+    scale = agent.explorer.sine_scale
+    require(scale == 0, "agent.explorer.sine-scale", scale, "the explorer has no goal to multiply with; use 0")
+    classes = agent.world_model.classes
+    require(classes != 1, "agent.world-model.classes", classes, "use 0 (Gaussian latents) or at least 2 classes")
+    require(
+        agent.distance.negative_factor == 0 or config.replay.batch >= 2,
+        "replay.batch",
+        config.replay.batch,
+        "negative pairs need two different sequences; use at least 2",
+    )
+
+
+def _validate_planner(planner: PlannerConfig, episode_steps: int, goal_size: int) -> None:
+    require(
+        planner.horizon <= episode_steps,
+        "planner.horizon",
+        planner.horizon,
+        f"the Go phase cannot outlast the episode; use at most {episode_steps}",
+    )
+    require(
+        0.0 < planner.elite_ratio <= 1.0,
+        "planner.elite-ratio",
+        planner.elite_ratio,
+        "it is a share of the candidates, greater than 0 and at most 1; for example 0.2",
+    )
+    require(
+        planner.elite_ratio * planner.candidates >= 1.0,
+        "planner.elite-ratio",
+        planner.elite_ratio,
+        f"it leaves no elite among {planner.candidates} candidates; use at least {1 / planner.candidates:.3g}",
+    )
+    require(
+        planner.final_steps <= planner.horizon,
+        "planner.final-steps",
+        planner.final_steps,
+        f"at most the planner's horizon, {planner.horizon}",
+    )
+    require(
+        len(planner.init_mean) in (0, goal_size),
+        "planner.init-mean",
+        planner.init_mean,
+        f"give {goal_size} numbers, one per dimension of the goal, or none for the current observation",
+    )
+    seeded = planner.seed_replay + planner.seed_env_goals + planner.seed_mega
+    for option in ("seed_replay", "seed_env_goals", "seed_mega"):
+        share = getattr(planner, option)
+        require(0.0 <= share <= 1.0, f"planner.{option}", share, "it must lie between 0 and 1")
+    require(seeded <= 1.0, "planner.seed-replay", planner.seed_replay, "the seed-* shares must not sum past 1")
+
+
+def _divisor(total: int, near: int) -> int:
+    return min((d for d in range(1, total + 1) if total % d == 0), key=lambda d: abs(d - near))
