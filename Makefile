@@ -3,7 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 # Two workers fit two cores; loadfile keeps the tests of one file, which share compiled programs, in one process.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# In their own order the longest files come early, so that no worker is left with one of them at the end.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +19,6 @@ from peg_jax.run.directory import RunDirectory
 from peg_jax.run.metrics import read_metrics
 
 SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=100000"]
-
-
-README = Path(__file__).parents[2] / "README.md"
-# Of the default preset the command is tested, not the quarter of an hour that it takes.
-SHORT = {"python -m experiments.peg --env=point_maze": [*SMOKE, "--steps=400", "--logdir=runs/default"]}
 
 
 def command(module: str, *arguments: str) -> str:
@@ -126,12 +120,3 @@ def test_seeds_of_one_program_have_their_own_directories(tmp_path: Path) -> None
     lines = [(tmp_path / "two" / f"seed_{i}" / "metrics.jsonl").read_text() for i in (0, 1)]
     assert lines[0] != lines[1]
     assert [len(text.splitlines()) for text in lines] == [len(lines[0].splitlines())] * 2
-
-
-def test_commands_of_the_readme_work_in_the_order_shown(tmp_path: Path) -> None:
-    lines = [line.split("#")[0].strip() for line in README.read_text().splitlines() if line.startswith("python ")]
-    assert len(lines) >= 5
-    for line in lines:
-        words = shlex.split(line)[1:] + SHORT.get(line, [])
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"

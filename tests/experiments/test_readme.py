@@ -1,6 +1,9 @@
-"""The code that the README shows runs, and its make targets exist; its commands are in `test_end_to_end.py`."""
+"""What the README shows works: its code, its commands in the order shown, its make targets."""
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,8 @@ import pytest
 from peg_jax.peg.methods import METHODS
 
 README = Path(__file__).parents[2] / "README.md"
-
+# Of the default preset the command is tested, not the quarter of an hour that it takes.
+SHORT = {"python -m experiments.peg --env=point_maze": ["--preset=smoke", "--steps=400", "--logdir=runs/default"]}
 TARGETS = re.compile(r"^make (\w+)", re.MULTILINE)
 
 
@@ -31,3 +35,12 @@ def test_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for block in shown:
         exec(compile(block, str(README), "exec"), scope)
     assert METHODS["corner"].strategy.choose.__name__ == "corner"
+
+
+def test_commands_work_in_the_order_shown(tmp_path: Path) -> None:
+    lines = [line.split("#")[0].strip() for line in README.read_text().splitlines() if line.startswith("python ")]
+    assert len(lines) >= 5
+    for line in lines:
+        words = shlex.split(line)[1:] + SHORT.get(line, [])
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
