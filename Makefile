@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
 
-.PHONY: help run test lint format bench constraints clean distclean
+.PHONY: help run test lint format docs bench constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -30,6 +30,9 @@ lint: $(VENV)/.installed-dev  ## style, types and import rules
 format: $(VENV)/.installed-dev  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev  ## the documentation, into .cache/site
+	$(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.installed  ## compile time, steps per second, memory
 	$(BIN)/python -m experiments.bench $(ARGS)
