@@ -4,18 +4,22 @@ import contextlib
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import tyro
+from rich.console import Console
 
 from experiments.config import MAY_CHANGE, RunConfig, validate_run
 from experiments.presets import preset
 from peg_jax.core.config import ConfigError
-from peg_jax.run.config_json import encode
+from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError
+from peg_jax.run.progress import print_line
+from peg_jax.run.signals import EXIT_CODES, StoppedError
 
 Config = TypeVar("Config")
 Run = TypeVar("Run", bound=RunConfig)
@@ -68,12 +72,12 @@ def _refuse_changes(saved: dict[str, Any], asked: dict[str, Any], allowed: Seque
         )
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options as one table of dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+def say_changes(saved: dict[str, Any], config: RunConfig, console: Console) -> None:
+    """Name the options of a resumed run that differ from what it was last started with."""
+    before = flatten(saved)
+    for name, value in flatten(encode(config)).items():
+        if name != "logdir" and before.get(name, value) != value:
+            print_line(console, f"changed     --{name.replace('_', '-')} from {before[name]} to {value}")
 
 
 def parse(cls: type[Config], arguments: Sequence[str], default: Config) -> Config:
@@ -117,9 +121,14 @@ def _condense(message: str) -> str:
 
 
 def main(run: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Run a command with the real arguments; a user's mistake ends it with one line and exit code 2."""
+    """Run a command with the real arguments and exit as the README says; what a user can mend is one line."""
     try:
         sys.exit(run(sys.argv[1:]))
+    except StoppedError as stopped:
+        print(stopped)
+        sys.exit(stopped.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_CODES[signal.SIGINT])
     except (ConfigError, RunError) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(mistake.exit_code if isinstance(mistake, RunError) else RunError.exit_code)

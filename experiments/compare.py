@@ -18,16 +18,17 @@ from rich.console import Console
 from scipy import stats
 
 from experiments import compare_plots
-from experiments.cli import flatten, main, parse
+from experiments.cli import main, parse
 from experiments.config import MAY_CHANGE, RunConfig
 from experiments.extras import load
+from experiments.logs import GOALS, read_goals
 from experiments.presets import preset
 from experiments.program import run_task
 from experiments.report import Evidence, collect
 from peg_jax.core.config import require
-from peg_jax.run.config_json import encode
+from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.directory import RunDirectory
-from peg_jax.run.files import RunError, read_jsonl, write_json
+from peg_jax.run.files import RunError, write_json
 
 SHOWN_GOALS = 2_000  # dots on a map of goals
 REACHED = 0.9  # success at which a goal counts as solved
@@ -80,7 +81,7 @@ def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun]:
 def label(config: RunConfig) -> str:
     """The method, and the options by which the run differs from the method's defaults."""
     usual = flatten(encode(preset(RunConfig, config.preset, config.env, config.method)))
-    ignored = {*MAY_CHANGE, "seed", "num_seeds", "logdir", "log_every"}
+    ignored = {*MAY_CHANGE, "seed", "num_seeds", "logdir"}
     changed = {name: value for name, value in flatten(encode(config)).items() if usual[name] != value}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items() if name not in ignored]
     kind = [] if config.preset == RunConfig.preset else [f"--preset={config.preset}"]
@@ -110,11 +111,9 @@ def _stack(group: Sequence[FoundRun], metric: str) -> Scores:
         names = ", ".join(str(run.directory.path) for run in group)
         raise RunError(f"{names} were never evaluated after the same number of steps; give them equal --eval-every")
     rows = [[seed[metric][seed["env_steps"].index(step)] for step in shared] for seed in seeds]
-    chosen = [line for line in read_jsonl(group[0].directory.seed_directories()[0] / "goals.jsonl") if line["goals"]]
-    goals = np.concatenate([np.zeros((0, 2)), *(np.asarray(line["goals"])[:, :2] for line in chosen)])
-    steps = np.concatenate([np.zeros(0), *(np.full(len(line["goals"]), line["step"]) for line in chosen)])
+    steps, goals = read_goals(group[0].directory.seed_directories()[0] / GOALS)
     every = max(1, len(goals) // SHOWN_GOALS)
-    return Scores(np.array(shared), np.array(rows).transpose(0, 2, 1), goals[::every], steps[::every])
+    return Scores(np.array(shared), np.array(rows).transpose(0, 2, 1), goals[::every, :2], steps[::every])
 
 
 def aggregate(name: str, scores: np.ndarray) -> np.ndarray:

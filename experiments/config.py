@@ -10,9 +10,19 @@ from peg_jax.core.config import require, static
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.methods import METHODS
 from peg_jax.peg.validation import validate
+from peg_jax.run.config_json import encode, flatten
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
-MAY_CHANGE = ("steps", "eval_every", "eval_repeats", "checkpoint_every", "media_every", "compilation_cache")
+MAY_CHANGE = (
+    "steps",
+    "log_every",
+    "eval_every",
+    "eval_repeats",
+    "checkpoint_every",
+    "media_every",
+    "compilation_cache",
+    "loop.bad_updates",
+)
 
 
 @struct.dataclass
@@ -46,6 +56,12 @@ def override(config: Any, changes: dict[str, Any]) -> Any:
         inner = override(getattr(config, name), {rest: value}) if rest else value
         config = dataclasses.replace(config, **{name: inner})
     return config
+
+
+def made_with(config: RunConfig) -> dict[str, Any]:
+    """The options, by dotted name, that the numbers of a run depend on."""
+    options = flatten(encode(config))
+    return {name: value for name, value in options.items() if name not in (*MAY_CHANGE, "logdir")}
 
 
 def validate_run(config: RunConfig) -> None:

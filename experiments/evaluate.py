@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from experiments.cli import main, parse
 from experiments.config import RunConfig
 from experiments.program import (
     abstract_state,
+    checkpoint_store,
     compile_evaluation,
     enable_compilation_cache,
     evaluation_keys,
@@ -20,8 +22,8 @@ from experiments.program import (
 )
 from experiments.tables import success_table, write_evaluation
 from peg_jax.core.config import ConfigError, require
-from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
+from peg_jax.run.progress import print_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     config = dataclasses.replace(config, eval_repeats=options.repeats or config.eval_repeats)
     enable_compilation_cache()
     console, task = Console(), run_task(config)
-    store = CheckpointStore(directory.checkpoints)
+    store = checkpoint_store(config, directory, partial(print_line, console))
     state, step = store.restore(abstract_state(config, task), None if options.step < 0 else options.step)
     evaluate = compile_evaluation(config, task, state)
     evaluation = evaluate(config.algorithm(), state.seed.agent, evaluation_keys(seed_keys(config), step))

@@ -7,12 +7,13 @@ from datetime import datetime
 
 from rich.console import Console
 
-from experiments.cli import main, parse_run
+from experiments.cli import main, parse_run, say_changes
 from experiments.config import RunConfig
 from experiments.program import enable_compilation_cache
 from experiments.tables import print_summary
 from experiments.trainer import Trainer
 from peg_jax.run.directory import RunDirectory
+from peg_jax.run.session import Session
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -20,19 +21,17 @@ def run(arguments: Sequence[str]) -> int:
     config, resuming = parse_run(RunConfig, arguments)
     if not config.logdir:
         config = dataclasses.replace(config, logdir=new_logdir(config))
-    console = Console()
+    console, directory = Console(), RunDirectory(config.logdir)
     if config.compilation_cache:
         enable_compilation_cache()
-    directory = RunDirectory(config.logdir)
-    directory.write_config(config)
-    console.print(f"{'resuming' if resuming else 'new run'} in {config.logdir}", soft_wrap=True)
-    trainer = Trainer(config, directory, console)
-    try:
+    resume = shlex.join(["python", "-m", "experiments.peg", f"--logdir={config.logdir}"])
+    with Session(directory, resume, console) as session:
+        console.print(f"{'resuming' if resuming else 'new run'} in {config.logdir}", soft_wrap=True)
+        if resuming:
+            say_changes(directory.read_config(), config, console)
+        directory.write_config(config)
+        trainer = Trainer(config, session)
         evaluation = trainer.run()
-    except KeyboardInterrupt:
-        resume = shlex.join(["python", "-m", "experiments.peg", f"--logdir={config.logdir}"])
-        console.print(f"\ninterrupted; resume with: {resume}", soft_wrap=True)
-        return 130
     print_summary(console, trainer.program.task, evaluation, trainer.seed_paths, trainer.env_steps)
     console.print(f"checkpoint  {directory.checkpoints}", soft_wrap=True)
     evaluate = shlex.join(["python", "-m", "experiments.evaluate", f"--logdir={config.logdir}"])

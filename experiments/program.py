@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 import envs
-from experiments.config import RunConfig
+from experiments.config import RunConfig, made_with
 from peg_jax.core import rng
 from peg_jax.core.environment import Task, make_task
 from peg_jax.core.types import Array, Key
@@ -23,9 +23,12 @@ from peg_jax.peg.networks import make_networks
 from peg_jax.peg.rollout import task_spec
 from peg_jax.peg.strategies.planned import PlannedGoals, imagine_go_phase, start_latent
 from peg_jax.peg.training import CycleLog, TrainState
+from peg_jax.run.checkpoint import CheckpointStore
+from peg_jax.run.directory import RunDirectory
 from peg_jax.run.progress import compiling
 
 EvaluateFn = Callable[[PEGConfig, AgentState, Key], Evaluation]
+ADDED_LEAVES = ("state.seed.bad_updates",)  # since the first format of checkpoints
 SEED_AXES: Any = TrainState(seed=0, progress=None)  # type: ignore[arg-type]  # axes, not arrays
 
 
@@ -86,6 +89,11 @@ def run_task(config: RunConfig) -> Task:
 def abstract_state(config: RunConfig, task: Task) -> TrainState:
     """Shapes of the run's state, all seeds together; nothing is computed."""
     return jax.eval_shape(_init(config, task), seed_keys(config))
+
+
+def checkpoint_store(config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]) -> CheckpointStore:
+    """The checkpoints of a run; `warn` is told of those that cannot be used."""
+    return CheckpointStore(directory.checkpoints, made_with=made_with(config), added=ADDED_LEAVES, warn=warn)
 
 
 def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: bool = True) -> Program:

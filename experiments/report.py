@@ -16,9 +16,10 @@ from rich.console import Console
 
 from experiments.cli import main, parse
 from experiments.config import RunConfig
+from experiments.logs import TIMING, read_wall_seconds
 from peg_jax.core.config import require
 from peg_jax.run.directory import RunDirectory
-from peg_jax.run.files import RunError, read_jsonl, write_json
+from peg_jax.run.files import RunError, write_json
 from peg_jax.run.metrics import read_metrics
 from peg_jax.run.plots import learning_curves
 
@@ -58,7 +59,7 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
 
 
 def _wall_seconds(directory: RunDirectory) -> dict[int, float]:
-    return {line["step"]: line["wall_seconds"] for line in read_jsonl(directory.path / "timing.jsonl")}
+    return read_wall_seconds(directory.path / TIMING)
 
 
 def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:

@@ -3,21 +3,20 @@
 Nothing here changes the numbers of a run: all that does is in `TrainState`.
 """
 
-import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 
 from experiments import pictures
 from experiments.config import RunConfig
+from experiments.logs import GOALS, GoalLog, WallClock, read_goals
 from experiments.program import (
     Program,
     abstract_state,
+    checkpoint_store,
     compile_program,
     evaluation_keys,
     imagined_paths,
@@ -28,32 +27,34 @@ from experiments.program import (
 from peg_jax.peg.evaluation import Evaluation, evaluation_metrics
 from peg_jax.peg.strategies.planned import PlannedGoals
 from peg_jax.peg.training import CycleLog, TrainState
-from peg_jax.run.checkpoint import CheckpointStore
-from peg_jax.run.directory import RunDirectory
-from peg_jax.run.files import read_jsonl
+from peg_jax.run.files import NumbersError
 from peg_jax.run.metrics import MetricsWriter
-from peg_jax.run.progress import ProgressBar, state_table
+from peg_jax.run.progress import ProgressBar, print_line, state_table
+from peg_jax.run.session import Session
 
 
 class Trainer:
     """One run directory and the run in it."""
 
-    def __init__(self, config: RunConfig, directory: RunDirectory, console: Console) -> None:
+    def __init__(self, config: RunConfig, session: Session) -> None:
         """Compile, then start or resume.
 
         Raises:
             RunError: the directory cannot be used, or its checkpoints do not fit.
         """
-        self.config, self.directory, self.console = config, directory, console
+        self.config, self.session = config, session
+        self.console, self.directory = session.console, session.directory
         self.algorithm = config.algorithm()
-        self.store = CheckpointStore(directory.checkpoints)
+        self.store = checkpoint_store(config, self.directory, self._say)
         task = run_task(config)
         self.template = state = abstract_state(config, task)
-        console.print(state_table(_sized(state), config.num_seeds))
+        self.console.print(state_table(_sized(state), config.num_seeds))
         self.program: Program = compile_program(config, task, state, fresh=self.store.latest() is None)
-        self.state, self.resumed_at = self._start_or_resume()
-        self.writers = [MetricsWriter(path, resume_step=self.resumed_at) for path in self.seed_paths]
-        self.clock = WallClock(directory.path / "timing.jsonl", self.resumed_at)
+        self.state, resumed_at = self._start_or_resume()
+        self.writers = [MetricsWriter(path, resumed_at) for path in self.seed_paths]
+        self.goal_logs = [GoalLog(path, resumed_at) for path in self.seed_paths]
+        self.clock = WallClock(self.directory.path, resumed_at)
+        self.left_alone: set[int] = set()  # seeds whose numbers have gone bad, as far as it was said
 
     @property
     def seed_paths(self) -> list[Path]:
@@ -70,16 +71,22 @@ class Trainer:
         if self.program.init is not None:
             return self.program.init(seed_keys(self.config)), None
         state, step = self.store.restore(self.template)
-        self.console.print(f"resumed at {step:,} environment steps")
+        self._say(f"resumed at {step:,} of {self.config.steps:,} environment steps")
         return state, step
 
     def run(self) -> Evaluation:
-        """Train to the end, and return the last evaluation."""
+        """Train to the end, and return the last evaluation.
+
+        Raises:
+            StoppedError: the run was asked to stop, and is saved.
+            NumbersError: no seed is left whose numbers are finite.
+            DiskError: the disk refuses, or the directory has gone.
+        """
         config = self.config
         evaluation = None
         updates_before = int(self.state.progress.updates)
         label = f"{config.method} {config.env}" + (f" x{config.num_seeds}" if config.num_seeds > 1 else "")
-        with ProgressBar(label, config.steps, self.env_steps, self.console) as bar:
+        with ProgressBar(label, config.steps, self.env_steps, self.console) as bar, self.session.training():
             while self.env_steps < config.steps:
                 before = self.env_steps
                 self.state, log = self.program.epoch(self.algorithm, self.state)
@@ -87,17 +94,49 @@ class Trainer:
                 last = self.env_steps >= config.steps
                 if last or self._due(config.eval_every, before):
                     evaluation = self.evaluate()
-                if last or self._due(config.media_every, before):
-                    self.draw(evaluation or self.evaluate())
                 updates = int(self.state.progress.updates) - updates_before
-                self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
-                if last or self._due(config.checkpoint_every, before):
-                    self.store.save(self.env_steps, self.state)
                 success = None if evaluation is None else float(next(reversed(evaluation.success.values())).mean())
                 bar.update(self.env_steps, updates, success)
+                self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
+                self._save_when_due(before, last)
+                if last or self._due(config.media_every, before):
+                    self.draw(evaluation or self.evaluate(write=False))
         for writer in self.writers:
             writer.close()
         return evaluation if evaluation is not None else self.evaluate(write=False)
+
+    def _save_when_due(self, before: int, last: bool) -> None:
+        """Save, unless nothing finite is left, and leave when asked to; the last epoch is finished in any case."""
+        self.session.check()
+        bad = np.asarray(self.state.seed.bad_updates)
+        self._tell_of_bad_numbers(bad)
+        if last or self.session.stopping or self._due(self.config.checkpoint_every, before):
+            self.store.save(self.env_steps, self.state, good=not bad.any())
+        if not last:
+            self.session.leave_if_asked(self.env_steps)
+
+    def _tell_of_bad_numbers(self, bad: np.ndarray) -> None:
+        """Name the seeds `[num_seeds]` that are updated no more.
+
+        Raises:
+            NumbersError: that is all of them.
+        """
+        stopped = set(np.flatnonzero(bad >= self.config.loop.bad_updates).tolist())
+        good = self.store.last_good()
+        kept = "there is no good checkpoint" if good is None else f"last good checkpoint: {self.store.folder(good)}"
+        for index in sorted(stopped - self.left_alone):
+            seed = self.config.seed + index
+            reason = f"{bad[index]} updates in a row were not finite"
+            self._say(f"seed {seed} is updated no more at {self.env_steps:,} steps: {reason}; {kept}")
+        self.left_alone = stopped
+        if len(stopped) == len(bad):
+            raise NumbersError(
+                f"the numbers of every seed went bad by {self.env_steps:,} steps: {self.config.loop.bad_updates} "
+                f"updates in a row were not finite; {kept}. A run with smaller learning rates may do better"
+            )
+
+    def _say(self, line: str) -> None:
+        print_line(self.console, line)
 
     def _due(self, period: int, before: int) -> bool:
         """Whether a multiple of `period` environment steps was passed in the last epoch."""
@@ -112,7 +151,7 @@ class Trainer:
             scalars["train_total_episodes"] = int(self.state.progress.episodes)
             scalars["updates"] = int(self.state.progress.updates)
             writer.write(self.env_steps, scalars)
-            _append_goals(self.seed_paths[index] / "goals.jsonl", steps, goals[index])
+            self.goal_logs[index].write(steps, goals[index])
 
     def evaluate(self, write: bool = True) -> Evaluation:
         """Evaluate all seeds as they are; `Evaluation` with a leading seed axis."""
@@ -142,51 +181,12 @@ class Trainer:
                     np.asarray(best.elites),
                     np.asarray(best.elite_fitness),
                 )
-            steps, goals = _read_goals(path / "goals.jsonl", self.env_steps)
+            steps, goals = read_goals(path / GOALS)
             if len(goals):
                 shown["goals"] = pictures.draw_goal_map(media / "goals.png", task, goals, steps)
             shown["learning_curves"] = pictures.draw_curves(media / "learning_curves.png", path / "metrics.jsonl")
             for name, picture in shown.items():
                 writer.image(name, self.env_steps, picture)
-
-
-class WallClock:
-    """`timing.jsonl`: speed and accumulated wall time, apart from the metrics, which are the same on every machine."""
-
-    def __init__(self, path: Path, resumed_at: int | None) -> None:
-        """Continue the clock of an earlier start of the run."""
-        self.path, self.began = path, time.monotonic()
-        lines = read_jsonl(path) if path.exists() else []
-        kept = [line for line in lines if resumed_at is not None and line["step"] <= resumed_at]
-        self.before = kept[-1]["wall_seconds"] if kept else 0.0
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-
-    def write(self, step: int, steps_per_second: float, updates_per_second: float) -> None:
-        """Add a line."""
-        line = {
-            "step": step,
-            "fps": round(steps_per_second, 2),
-            "updates_per_second": round(updates_per_second, 3),
-            "wall_seconds": round(self.before + time.monotonic() - self.began, 2),
-        }
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def _append_goals(path: Path, steps: np.ndarray, goals: np.ndarray) -> None:
-    """One line per cycle; episodes without a goal are left out."""
-    with path.open("a") as file:
-        for step, chosen in zip(steps, goals, strict=True):
-            kept = chosen[np.isfinite(chosen).all(axis=1)]
-            file.write(json.dumps({"step": int(step), "goals": np.round(kept, 4).tolist()}) + "\n")
-
-
-def _read_goals(path: Path, last_step: int) -> tuple[np.ndarray, np.ndarray]:
-    lines = [line for line in read_jsonl(path) if line["goals"] and line["step"] <= last_step]
-    if not lines:
-        return np.zeros(0, int), np.zeros((0, 2))
-    steps = np.concatenate([np.full(len(line["goals"]), line["step"]) for line in lines])
-    return steps, np.concatenate([np.asarray(line["goals"]) for line in lines])
 
 
 def _sized(state: TrainState) -> dict[str, Any]:

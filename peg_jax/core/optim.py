@@ -78,8 +78,10 @@ def init_learner(params: Params, config: OptimizerConfig) -> Learner:
     return Learner(params, make_optimizer(config).init(ravel_pytree(params)[0]), jnp.zeros((), jnp.int32))
 
 
-def apply_gradients(learner: Learner, grads: Params, config: OptimizerConfig) -> tuple[Learner, Metrics]:
-    """One optimiser step, skipped and counted when any gradient is not finite.
+def apply_gradients(
+    learner: Learner, grads: Params, config: OptimizerConfig, loss: Array | float = 0.0
+) -> tuple[Learner, Metrics]:
+    """One optimiser step, skipped and counted when any gradient, or the loss, is not finite.
 
     The optimiser works on one vector of all parameters: a network of many small arrays would otherwise cost the
     compiler several kernels for each of them.
@@ -88,6 +90,7 @@ def apply_gradients(learner: Learner, grads: Params, config: OptimizerConfig) ->
         learner: parameters and moments.
         grads: gradients, a tree like the parameters.
         config: the optimiser's numbers.
+        loss: what the gradients are of, `[]`.
 
     Returns:
         `(learner, {"grad_norm"})`; the norm is the one before clipping.
@@ -96,7 +99,7 @@ def apply_gradients(learner: Learner, grads: Params, config: OptimizerConfig) ->
     flat_grads, _ = ravel_pytree(grads)
     flat_params, unravel = ravel_pytree(learner.params)
     norm = optax.tree.norm(flat_grads)
-    finite = jnp.isfinite(norm)
+    finite = jnp.isfinite(norm) & jnp.isfinite(loss)
     updates, opt_state = make_optimizer(config).update(flat_grads, learner.opt_state, flat_params)
     params = unravel(jnp.where(finite, flat_params + updates, flat_params))
     opt_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), opt_state, learner.opt_state)

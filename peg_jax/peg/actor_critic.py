@@ -155,7 +155,7 @@ def update(
 
     (value, (dream, returns)), grads = jax.value_and_grad(loss, has_aux=True)(state.actor.params)
     dream, returns = jax.lax.stop_gradient((dream, returns))
-    actor, norm = apply_gradients(state.actor, grads, config.actor)
+    actor, norm = apply_gradients(state.actor, grads, config.actor, value)
     critic, critic_metrics = _update_critic(
         state.critic, nets, dream.feature[:-1], goal_embed, returns, weights, config
     )
@@ -188,7 +188,7 @@ def _update_critic(
         return critic_loss(value, returns, weights), value.mean()
 
     (value, mean), grads = jax.value_and_grad(loss, has_aux=True)(learner.params)
-    learner, norm = apply_gradients(learner, grads, config.critic)
+    learner, norm = apply_gradients(learner, grads, config.critic, value)
     return learner, {"critic_loss": value, "critic_grad_norm": norm["grad_norm"], "critic": mean}
 
 

@@ -90,5 +90,5 @@ def update(
     """One gradient step of all members on a batch of posterior sequences."""
     inputs, targets = training_data(latents, action, config)
     value, grads = jax.value_and_grad(loss)(learner.params, net, inputs, targets)
-    learner, norm = apply_gradients(learner, grads, config.optimizer)
+    learner, norm = apply_gradients(learner, grads, config.optimizer, value)
     return learner, {"expl_expl_loss": value, "expl_expl_grad_norm": norm["grad_norm"]}

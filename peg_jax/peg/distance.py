@@ -129,5 +129,5 @@ def update(
         return jnp.sum(jnp.stack(losses))
 
     value, grads = jax.value_and_grad(total)(learner.params)
-    learner, norm = apply_gradients(learner, grads, config.optimizer)
+    learner, norm = apply_gradients(learner, grads, config.optimizer, value)
     return learner, {"dyn_dist_loss": value, "dyn_dist_grad_norm": norm["grad_norm"]}

@@ -170,8 +170,8 @@ def update(
 
     actor_value, actor_grads = jax.value_and_grad(actor_loss)(state.actor.params)
     critic_value, critic_grads = jax.value_and_grad(loss)(state.critic.params)
-    actor, actor_norm = apply_gradients(state.actor, actor_grads, config.actor)
-    critic, critic_norm = apply_gradients(state.critic, critic_grads, config.critic)
+    actor, actor_norm = apply_gradients(state.actor, actor_grads, config.actor, actor_value)
+    critic, critic_norm = apply_gradients(state.critic, critic_grads, config.critic, critic_value)
     slow = update_slow(state.slow_critic, critic.params, state.updates, config)
     metrics = {
         "actor_loss": actor_value,

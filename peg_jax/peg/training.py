@@ -46,6 +46,7 @@ class SeedState:
     agent: AgentState
     replay: ReplayState
     goals: StrategyState
+    bad_updates: Array  # int32 [], the latest updates in a row of which some part was skipped as not finite
 
 
 @struct.dataclass
@@ -97,7 +98,7 @@ def init(task: Task, config: PEGConfig, method: str, key: Key) -> TrainState:
     # Give every leaf its type for good: weakly typed ones would compile anew after a resume.
     replay_state = jax.tree.map(lambda x: x.astype(x.dtype), replay_state)
     return TrainState(
-        SeedState(key, agent, replay_state, METHODS[method].strategy.init(task, config)),
+        SeedState(key, agent, replay_state, METHODS[method].strategy.init(task, config), zero),
         Progress(zero, episodes, episodes * task.episode_steps, zero, init_clock()),
     )
 
@@ -122,26 +123,33 @@ def sample_batches(config: PEGConfig, replay: Replay, state: ReplayState, key: K
     return jax.vmap(replay.cut, in_axes=(None, 0))(state, batches)
 
 
-def learn(
-    task: Task, config: PEGConfig, agent: AgentState, replay_state: ReplayState, key: Key, updates: Array | int
-) -> tuple[AgentState, Metrics]:
-    """`updates` full updates on fresh replay batches, and the mean of their metrics; the count may be traced."""
+def learn(task: Task, config: PEGConfig, seed: SeedState, key: Key, updates: Array | int) -> tuple[SeedState, Metrics]:
+    """`updates` full updates on fresh replay batches, and the mean of their metrics; the count may be traced.
+
+    A seed whose last `loop.bad_updates` updates were not finite is left alone: its metrics are NaN.
+    """
     replay, spec = build_replay(task, config), rollout.task_spec(task)
 
     @jax.jit  # traced once, though its shapes are asked for before the loop is
     def one(agent: AgentState, index: Array | int) -> tuple[AgentState, Metrics]:
         update_key = jax.random.fold_in(key, index)
-        batches = sample_batches(config, replay, replay_state, rng.named(update_key, "batch"))
+        batches = sample_batches(config, replay, seed.replay, rng.named(update_key, "batch"))
         return agent_module.update(config.agent, spec, agent, batches, rng.named(update_key, "update"))
 
-    def step(index: Array, carry: tuple[AgentState, Metrics]) -> tuple[AgentState, Metrics]:
-        agent, total = carry
-        agent, metrics = one(agent, index)
-        return agent, jax.tree.map(jnp.add, total, metrics)
+    def goes_on(carry: tuple[Array, AgentState, Array, Metrics]) -> Array:
+        index, _, bad, _ = carry
+        return (index < updates) & (bad < config.loop.bad_updates)
 
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, agent, 0)[1])
-    agent, total = jax.lax.fori_loop(0, updates, step, (agent, nothing))
-    return agent, jax.tree.map(lambda x: x / jnp.maximum(updates, 1), total)
+    def step(carry: tuple[Array, AgentState, Array, Metrics]) -> tuple[Array, AgentState, Array, Metrics]:
+        index, before, bad, total = carry
+        agent, metrics = one(before, index)
+        skipped = agent_module.skipped_updates(agent) > agent_module.skipped_updates(before)
+        return index + 1, agent, jnp.where(skipped, bad + 1, 0), jax.tree.map(jnp.add, total, metrics)
+
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, seed.agent, 0)[1])
+    start = (jnp.zeros((), jnp.int32), seed.agent, seed.bad_updates, nothing)
+    made, agent, bad, total = jax.lax.while_loop(goes_on, step, start)
+    return dataclasses.replace(seed, agent=agent, bad_updates=bad), jax.tree.map(lambda x: x / made, total)
 
 
 def choose_goals(
@@ -186,8 +194,8 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
     ) -> tuple[tuple[SeedState, RolloutState], tuple[Episode, Metrics]]:
         (seed, episodes), (first, key) = carry, inputs
         updates = loop.updates_per_burst + jnp.where(first, extra, 0)
-        agent, metrics = learn(task, config, seed.agent, seed.replay, rng.named(key, "learn"), updates)
-        seed, goals_key = dataclasses.replace(seed, agent=agent), rng.named(key, "goals")
+        seed, metrics = learn(task, config, seed, rng.named(key, "learn"), updates)
+        goals_key = rng.named(key, "goals")
         goals, commanded = jax.lax.cond(
             first,
             lambda: choose_goals(task, config, method, seed, due, obs, goals_key),
@@ -195,7 +203,7 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
         )
         has_goal = (kind != rollout.EXPLORER)[:, None]
         episodes = dataclasses.replace(episodes, goal=jnp.where(has_goal, commanded, own_goal))
-        episodes, records = rollout.advance(task, config, agent, episodes, loop.train_every, rng.named(key, "act"))
+        episodes, records = rollout.advance(task, config, seed.agent, episodes, loop.train_every, rng.named(key, "act"))
         return (dataclasses.replace(seed, goals=goals), episodes), (records, metrics)
 
     bursts = task.episode_steps // loop.train_every

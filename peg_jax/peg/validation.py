@@ -34,6 +34,7 @@ AT_LEAST_ONE = (
     "loop.prefill",
     "loop.train_every",
     "loop.updates_per_burst",
+    "loop.bad_updates",
     "replay.batch",
     "replay.oversample",
 )

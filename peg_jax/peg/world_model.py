@@ -126,6 +126,7 @@ def update(
 def _step(
     learner: Learner, nets: Networks, batch: Episode, key: Key, config: WorldModelConfig
 ) -> tuple[Learner, Inference, Metrics]:
-    (_, (metrics, inference)), grads = jax.value_and_grad(loss, has_aux=True)(learner.params, nets, batch, key, config)
-    learner, norm = apply_gradients(learner, grads, config.optimizer)
+    with_gradient = jax.value_and_grad(loss, has_aux=True)
+    (value, (metrics, inference)), grads = with_gradient(learner.params, nets, batch, key, config)
+    learner, norm = apply_gradients(learner, grads, config.optimizer, value)
     return learner, inference, metrics | {"model_grad_norm": norm["grad_norm"]}

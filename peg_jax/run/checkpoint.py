@@ -1,7 +1,8 @@
 """Checkpoints of one pytree, written by orbax and verified byte by byte when read back.
 
 orbax alone restores a file with a flipped bit as if nothing had happened and does not fall back from a damaged step.
-So each step carries a manifest with the sha256 of its files, and a step without one does not count.
+So each step carries a manifest with the sha256 of its files and with what the run was made with, and a step that does
+not hold what its manifest says, or was made by another run, is passed over by name.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,13 +19,13 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from peg_jax.run.files import RunError, write_json
+from peg_jax.run.files import UNFINISHED, DiskError, RunError, write_json
 
 State = TypeVar("State")
 
 MANIFEST = "manifest.json"
 DATA = "state"
-UNFINISHED = ".writing-"
+FORMAT = 2  # 1 had neither this number nor the run's options, nor said whether the numbers were good
 
 
 @dataclass(frozen=True)
@@ -38,59 +40,81 @@ class Leaf:
 
 
 class CheckpointStore:
-    """The newest `keep` checkpoints of a run.
+    """The newest `keep` checkpoints of a run, and the newest one that was saved as good.
 
     Layout: `<path>/<step, 12 digits>/state/` (orbax) and `<path>/<step>/manifest.json`. A step is written in a hidden
     folder and renamed when complete, so that a crash at any moment leaves the earlier steps as they were.
     One process writes at a time; others may read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], keep: int = 2) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        keep: int = 2,
+        made_with: Mapping[str, Any] | None = None,
+        added: Sequence[str] = (),
+        warn: Callable[[str], None] = warnings.warn,
+    ) -> None:
         """Name the store at `path`; nothing is made before the first save.
 
         Args:
           keep: checkpoints that stay on disk; with one, a damaged file has nothing to fall back on.
+          made_with: the options that the state depends on, JSON values by name; a checkpoint with others is not used.
+          added: names of leaves that checkpoints of older formats may lack; they begin at zero.
+          warn: told of each checkpoint that is passed over, and why.
         """
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}")
         self.path = Path(path).absolute()
-        self.keep = keep
+        self.keep, self.made_with, self.added, self._warn = keep, dict(made_with or {}), tuple(added), warn
 
     def steps(self) -> list[int]:
-        """Return the complete steps in rising order; their content is not verified."""
+        """Return the steps on disk in rising order; their content is not verified."""
         found = self.path.iterdir() if self.path.is_dir() else iter(())
-        return sorted(int(p.name) for p in found if p.name.isdigit() and (p / MANIFEST).is_file())
+        return sorted(int(p.name) for p in found if p.name.isdigit() and p.is_dir())
 
     def latest(self) -> int | None:
-        """Return the newest complete step, None if there is none; its content is not verified."""
+        """Return the newest step on disk, None if there is none; its content is not verified."""
         return max(self.steps(), default=None)
 
-    def save(self, step: int, state: Any) -> None:
+    def last_good(self) -> int | None:
+        """Return the newest step that was saved as good, None if there is none."""
+        return max((step for step in self.steps() if self._is_good(step)), default=None)
+
+    def save(self, step: int, state: Any, good: bool = True) -> None:
         """Write `state` as `step`, blocking until it is complete on disk.
 
-        Earlier steps beyond `keep` are deleted, and so are steps newer than `step`: they belong to a continuation which
-        was rolled back. Leaves are arrays, typed PRNG keys, or numbers (saved as the arrays that `jnp.asarray` makes).
+        Earlier steps beyond `keep` are deleted, except the newest good one, and so are steps newer than `step`: they
+        belong to a continuation which was rolled back. Leaves are arrays, typed PRNG keys, or numbers (saved as the
+        arrays that `jnp.asarray` makes).
+
+        Args:
+          step: environment steps so far.
+          state: a pytree.
+          good: whether this is a state that one might want to go back to.
 
         Raises:
-          RunError: when the disk refuses; earlier steps are untouched.
+          DiskError: when the disk refuses; earlier steps are untouched.
         """
         leaves = {name: jnp.asarray(leaf) for name, leaf in _named_leaves(state).items()}
-        target, temporary = self._folder(step), self.path / f"{UNFINISHED}{step:012d}"
+        target, temporary = self.folder(step), self.path / f"{UNFINISHED}{step:012d}"
         self._remove_unfinished()
         try:
             temporary.mkdir(parents=True)
             # orbax refuses arrays without elements; the template says all there is to know of them.
             _write_arrays(temporary / DATA, {name: leaf for name, leaf in leaves.items() if leaf.size})
-            _write_manifest(temporary, {name: _describe(leaf) for name, leaf in leaves.items()})
+            described = {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves.items()}
+            facts = {"format": FORMAT, "made_with": self.made_with, "good": good, "leaves": described}
+            _write_manifest(temporary, facts)
             if target.exists():
                 target.rename(self.path / f"{UNFINISHED}replaced-{step:012d}")
             temporary.rename(target)
+            self._remove_unfinished()
+            self._prune(step)
         except (OSError, ValueError, RunError) as error:  # orbax reports a full disk as ValueError
             self._remove_unfinished()
             reason = "no space left on the disk" if "No space left" in str(error) else error
-            raise RunError(f"cannot write checkpoint {target}: {reason}; steps on disk: {self.steps()}") from error
-        self._remove_unfinished()
-        self._prune(step)
+            raise DiskError(f"cannot write checkpoint {target}: {reason}; steps on disk: {self.steps()}") from error
 
     def restore(self, template: State, step: int | None = None) -> tuple[State, int]:
         """Return the saved state and its step.
@@ -98,28 +122,53 @@ class CheckpointStore:
         Args:
           template: tree with the structure, shapes and dtypes of the saved state: the state itself or what
             `jax.eval_shape` gives. Arrays go to the template's shardings, where it has any, else to the first device.
-          step: the one to read; None takes the newest intact one, with a warning naming each damaged newer one.
+          step: the one to read; None takes the newest that is intact and of this run, warning of each newer one.
 
         Raises:
-          RunError: when nothing intact is found, or when `template` differs from what was saved (names the first
-            differing leaf).
+          RunError: when there is none; says what is the matter with each.
         """
         candidates = self.steps()[::-1] if step is None else [step]
         if not candidates:
             raise RunError(f"no checkpoint in {self.path}")
-        damages = []
+        targets = {name: _abstract(leaf) for name, leaf in _named_leaves(template).items()}
+        objections = []
         for candidate in candidates:
-            folder = self._folder(candidate)
-            damage, saved = _verify(folder)
-            if not damage:
-                return _read_arrays(folder, template, saved), candidate
-            damages.append(f"step {candidate} ({damage})")
+            folder = self.folder(candidate)
+            objection, absent = self._examine(folder, targets)
+            if not objection:
+                return _read_arrays(folder, template, targets, absent), candidate
+            objections.append(f"step {candidate} ({objection})")
             if step is None:
-                warnings.warn(f"checkpoint {folder} is damaged: {damage}; trying an older one", stacklevel=2)
-        raise RunError(f"no intact checkpoint in {self.path}; tried {', '.join(damages)}")
+                self._warn(f"checkpoint {folder} cannot be used: {objection}; trying an older one")
+        raise RunError(f"no intact checkpoint of this run in {self.path}; tried {', '.join(objections)}")
 
-    def _folder(self, step: int) -> Path:
+    def _examine(self, folder: Path, targets: dict[str, jax.ShapeDtypeStruct]) -> tuple[str | None, list[str]]:
+        """What speaks against a step, None if nothing does, and which leaves it lacks that begin at zero."""
+        objection, facts = _verify(folder)
+        if objection:
+            return objection, []
+        if facts.get("format", 1) > FORMAT:
+            return f"of format {facts['format']}, while this version reads up to {FORMAT}", []
+        for name, value in facts.get("made_with", {}).items():
+            if name in self.made_with and value != self.made_with[name]:
+                return f"made by a run with {name} = {value}, here it is {self.made_with[name]}", []
+        expected = {name: Leaf(target.shape, str(target.dtype)) for name, target in targets.items()}
+        saved = {name: Leaf(tuple(shape), dtype) for name, (shape, dtype) in facts["leaves"].items()}
+        older = facts.get("format", 1) < FORMAT
+        absent = [name for name in self.added if older and name in expected and name not in saved]
+        if absent:
+            self._warn(f"checkpoint {folder} is of an older format: without {', '.join(absent)}, which begin at zero")
+        return _first_difference({k: v for k, v in expected.items() if k not in absent}, saved), absent
+
+    def folder(self, step: int) -> Path:
+        """Where `step` lies, or would."""
         return self.path / f"{step:012d}"
+
+    def _is_good(self, step: int) -> bool:
+        try:
+            return bool(json.loads((self.folder(step) / MANIFEST).read_text())["content"].get("good", True))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
 
     def _remove_unfinished(self) -> None:
         for leftover in self.path.glob(f"{UNFINISHED}*"):
@@ -127,11 +176,13 @@ class CheckpointStore:
 
     def _prune(self, newest: int) -> None:
         steps = self.steps()
-        kept = [step for step in steps if step <= newest][-self.keep :]
-        for step in set(steps) - set(kept):
-            # Without its manifest a half-deleted step cannot be mistaken for a damaged one.
-            (self._folder(step) / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(self._folder(step), ignore_errors=True)
+        older = [step for step in steps if step <= newest]
+        kept = {*older[-self.keep :], *[step for step in older if self._is_good(step)][-1:]}
+        for step in set(steps) - kept:
+            # By another name first: a half-deleted step cannot be mistaken for a damaged one.
+            hidden = self.path / f"{UNFINISHED}deleted-{step:012d}"
+            self.folder(step).rename(hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _named_leaves(tree: Any) -> dict[str, Any]:
@@ -147,29 +198,20 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _describe(leaf: Any) -> Leaf:
-    return Leaf(tuple(leaf.shape), str(leaf.dtype))
-
-
 def _write_arrays(folder: Path, arrays: dict[str, jax.Array]) -> None:
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
         writer.save(folder, args=ocp.args.StandardSave(arrays))
 
 
-def _read_arrays(folder: Path, template: State, saved: dict[str, Leaf]) -> State:
-    """Fill `template` from a verified step.
-
-    Raises:
-      RunError: when the template's leaves differ from the saved ones.
-    """
-    targets = {name: _abstract(leaf) for name, leaf in _named_leaves(template).items()}
-    if difference := _first_difference({name: _describe(leaf) for name, leaf in targets.items()}, saved):
-        raise RunError(f"checkpoint {folder} does not fit: {difference}; was the run made with another configuration?")
-    stored = {name: target for name, target in targets.items() if target.size}
+def _read_arrays(
+    folder: Path, template: State, targets: dict[str, jax.ShapeDtypeStruct], absent: Sequence[str]
+) -> State:
+    """Fill `template` from a verified step that fits."""
+    stored = {name: target for name, target in targets.items() if target.size and name not in absent}
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
         arrays = reader.restore(folder / DATA, args=ocp.args.StandardRestore(stored))
-    empty = {name: jnp.zeros(t.shape, t.dtype, device=t.sharding) for name, t in targets.items() if not t.size}
-    restored: State = jax.tree.unflatten(jax.tree.structure(template), [(arrays | empty)[name] for name in targets])
+    zeros = {n: jnp.zeros(t.shape, t.dtype, device=t.sharding) for n, t in targets.items() if n not in stored}
+    restored: State = jax.tree.unflatten(jax.tree.structure(template), [(arrays | zeros)[name] for name in targets])
     return restored
 
 
@@ -185,20 +227,17 @@ def _first_difference(expected: dict[str, Leaf], saved: dict[str, Leaf]) -> str 
     return None
 
 
-def _write_manifest(folder: Path, leaves: dict[str, Leaf]) -> None:
+def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
-    content = {
-        "leaves": {name: [list(leaf.shape), leaf.dtype] for name, leaf in leaves.items()},
-        "files": {p.relative_to(folder).as_posix(): _sha256(p) for p in files},
-    }
+    content = facts | {"files": {p.relative_to(folder).as_posix(): _sha256(p) for p in files}}
     write_json(folder / MANIFEST, {"sha256": _sha256_of_json(content), "content": content})
 
 
-def _verify(folder: Path) -> tuple[str | None, dict[str, Leaf]]:
-    """Return what is wrong with a step, None if it is intact, and its leaves by path."""
+def _verify(folder: Path) -> tuple[str | None, dict[str, Any]]:
+    """What is damaged in a step, None if nothing is, and what its manifest says."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        content = manifest["content"]
+        content: dict[str, Any] = manifest["content"]
         if manifest["sha256"] != _sha256_of_json(content):
             return f"{MANIFEST} has changed", {}
         for name, digest in content["files"].items():
@@ -208,7 +247,7 @@ def _verify(folder: Path) -> tuple[str | None, dict[str, Leaf]]:
         return f"{Path(error.filename).name} is missing", {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"unreadable: {error}", {}
-    return None, {name: Leaf(tuple(shape), dtype) for name, (shape, dtype) in content["leaves"].items()}
+    return None, content
 
 
 def _sha256(path: Path) -> str:

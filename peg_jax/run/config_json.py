@@ -54,6 +54,14 @@ def decode(kind: type[T], value: Any, where: str = "config") -> T:
     return typing.cast(T, _decode(kind, value, where))
 
 
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested options as one table of dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
 def _decode(kind: Any, value: Any, where: str) -> Any:
     """`decode` for any annotation that a configuration may carry."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

@@ -100,7 +100,7 @@ class ProgressBar:
     def _print_line(self) -> None:
         done = min(1.0, self._history[-1][1] / max(self._total, 1))
         self._printed = self._clock()
-        _print(
+        print_line(
             self._console,
             f"{self._description}  {100 * done:.0f}% of {self._total:,} steps  {self._status()}  "
             f"elapsed {format_duration(self._printed - self._began)}",
@@ -134,13 +134,13 @@ def compiling(label: str, console: Console | None = None) -> Iterator[Elapsed]:
     console = console or Console()
     elapsed, began = Elapsed(), time.monotonic()
     if not console.is_terminal:
-        _print(console, f"compiling {label} ...")
+        print_line(console, f"compiling {label} ...")
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as spinner:
         spinner.add_task(f"compiling {label}", total=None)
         yield elapsed
     elapsed.seconds = time.monotonic() - began
-    _print(console, f"compiled {label} in {elapsed.seconds:.1f} s")
+    print_line(console, f"compiled {label} in {elapsed.seconds:.1f} s")
 
 
 def state_bytes(tree: Any) -> dict[str, int]:
@@ -181,6 +181,6 @@ def format_duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _print(console: Console, line: str) -> None:
+def print_line(console: Console, line: str) -> None:
     """Print a line as it is: a log has no width to wrap at, and a label may hold brackets."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,5 +1,7 @@
 """CheckpointStore: exactness, damage of every kind, templates that do not fit."""
 
+import gc
+import json
 import shutil
 import warnings
 from collections.abc import Callable
@@ -44,6 +46,10 @@ def assert_same_bits(a: State, b: State) -> None:
     chex.assert_trees_all_equal_shapes_and_dtypes(a, b)
     raw = [jax.tree.leaves(replace(tree, key=jax.random.key_data(tree.key))) for tree in (a, b)]
     assert all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in zip(*raw, strict=True))
+
+
+def with_options(store: CheckpointStore, **options: Any) -> CheckpointStore:
+    return CheckpointStore(store.path, made_with=options)
 
 
 @pytest.fixture
@@ -111,8 +117,6 @@ def test_nothing_saved(store: CheckpointStore) -> None:
 
 def test_interrupted_saves_do_not_count(two_steps: CheckpointStore) -> None:
     shutil.copytree(step_folder(two_steps, 20), two_steps.path / f".writing-{30:012d}")
-    shutil.copytree(step_folder(two_steps, 20), step_folder(two_steps, 40))
-    (step_folder(two_steps, 40) / "manifest.json").unlink()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert two_steps.restore(make_state())[1] == two_steps.latest() == 20
@@ -152,14 +156,25 @@ def edit_manifest(folder: Path) -> None:
     file.write_text(file.read_text().replace("bfloat16", "float16"))
 
 
+def remove_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def empty_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
 def tear_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text('{"sha2')
 
 
-@pytest.mark.parametrize("damage", [flip_bit, truncate, remove_file, edit_manifest, tear_manifest])
+@pytest.mark.parametrize(
+    "damage", [flip_bit, truncate, remove_file, edit_manifest, tear_manifest, remove_manifest, empty_folder]
+)
 def test_damage_falls_back_with_a_warning(two_steps: CheckpointStore, damage: Callable[[Path], None]) -> None:
     damage(step_folder(two_steps, 20))
-    with pytest.warns(UserWarning, match="000000000020 is damaged"):
+    with pytest.warns(UserWarning, match="000000000020 cannot be used"):
         restored, step = two_steps.restore(make_state())
     assert step == 10
     assert_same_bits(restored, make_state(1))
@@ -176,6 +191,7 @@ def test_a_damaged_step_is_replaced_when_reached_again(two_steps: CheckpointStor
     assert_same_bits(two_steps.restore(make_state())[0], make_state(2))
 
 
+@pytest.mark.filterwarnings("ignore:checkpoint .* cannot be used")
 def test_mismatches_name_the_leaf_and_both_shapes(two_steps: CheckpointStore) -> None:
     kernel = r"state\.params\['dense/0'\]\['kernel'\]"
     with pytest.raises(RunError, match=rf"{kernel} is float32\[3,5\] here and float32\[3,4\] in the checkpoint"):
@@ -188,3 +204,65 @@ def test_mismatches_name_the_leaf_and_both_shapes(two_steps: CheckpointStore) ->
         two_steps.restore(replace(make_state(), replay=make_state().replay[:3]))
     with pytest.raises(RunError, match=r"state\.key is key<rbg>\[3\] here and key<fry>"):
         two_steps.restore(replace(make_state(), key=jax.random.split(jax.random.key(0, impl="rbg"), 3)))
+
+
+def test_checkpoints_of_another_run_are_named_and_passed_over(store: CheckpointStore) -> None:
+    with_options(store, seed=0, units=32).save(10, make_state(1))
+    with_options(store, seed=7, units=32).save(20, make_state(2))
+    with pytest.warns(UserWarning, match=r"0020 cannot be used: made by a run with seed = 7, here it is 0"):
+        assert with_options(store, seed=0, units=32).restore(make_state())[1] == 10
+    with pytest.warns(UserWarning), pytest.raises(RunError, match=r"tried step 20 .*seed = 7.*step 10 .*units = 32"):
+        with_options(store, seed=0, units=64).restore(make_state())
+    assert with_options(store, seed=7, later=1).restore(make_state())[1] == 20  # an option that came later
+
+
+def rewrite(store: CheckpointStore, step: int, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change what a manifest says, as another version would have written it."""
+    file = step_folder(store, step) / "manifest.json"
+    content = json.loads(file.read_text())["content"]
+    change(content)
+    file.write_text(json.dumps({"sha256": checkpoint._sha256_of_json(content), "content": content}))
+
+
+def first_format(content: dict[str, Any]) -> None:
+    for name in ("format", "made_with", "good"):
+        del content[name]
+
+
+def test_an_older_format_is_read_and_what_it_lacks_begins_at_zero(two_steps: CheckpointStore) -> None:
+    rewrite(two_steps, 20, first_format)
+    assert two_steps.last_good() == 20
+    later = replace(make_state(), nothing=jnp.ones(3, jnp.int32))
+    said: list[str] = []
+    store = CheckpointStore(two_steps.path, added=["state.nothing"], warn=said.append)
+    restored, step = store.restore(later)
+    assert step == 20 and restored.nothing.tolist() == [0, 0, 0]
+    assert "older format: without state.nothing" in said[0]
+    rewrite(two_steps, 10, lambda content: content.update(format=2))
+    with pytest.raises(RunError, match=r"state\.nothing is int32\[3\] here and absent"):
+        store.restore(later, step=10)  # of this format: nothing may be missing
+
+
+def test_a_newer_format_is_passed_over(two_steps: CheckpointStore) -> None:
+    rewrite(two_steps, 20, lambda content: content.update(format=99))
+    with pytest.warns(UserWarning, match="of format 99, while this version reads up to 2"):
+        assert two_steps.restore(make_state())[1] == 10
+
+
+def test_the_last_good_one_outlives_newer_ones(store: CheckpointStore) -> None:
+    for step, good in ((10, True), (20, True), (30, False), (40, False), (50, False)):
+        store.save(step, make_state(step), good)
+    assert store.steps() == [20, 40, 50] and store.last_good() == 20
+    store.save(60, make_state(60))
+    assert store.steps() == [50, 60] and store.last_good() == 60
+
+
+def test_a_restored_state_is_in_memory_once(store: CheckpointStore) -> None:
+    count = 1 << 22
+    store.save(1, {"replay": jnp.arange(count, dtype=jnp.float32)})
+    template = jax.eval_shape(lambda: {"replay": jnp.zeros(count)})
+    gc.collect()
+    before = sum(x.nbytes for x in jax.live_arrays())
+    state, _ = store.restore(template)
+    gc.collect()
+    assert sum(x.nbytes for x in jax.live_arrays()) - before == 4 * count == state["replay"].nbytes
