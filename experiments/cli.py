@@ -125,6 +125,7 @@ def main(run: Callable[[Sequence[str]], int]) -> NoReturn:
     try:
         sys.exit(run(sys.argv[1:]))
     except StoppedError as stopped:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # everything is done, an impatient Ctrl-C finds nothing to stop
         print(stopped)
         sys.exit(stopped.exit_code)
     except KeyboardInterrupt:

@@ -1,0 +1,303 @@
+"""What a run survives, by the real command in real processes: signals, kills, damage, full disks, bad numbers."""
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.config import RunConfig
+from experiments.program import abstract_state, checkpoint_store, run_task
+from peg_jax.peg.training import SeedState, TrainState
+from peg_jax.run.checkpoint import CheckpointStore, _sha256_of_json
+from peg_jax.run.directory import RunDirectory
+from peg_jax.run.metrics import read_metrics
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=1000000"]
+SEEDS = [*SMOKE, "--num-seeds=2", "--method=random_goals"]
+ENDLESS = "--steps=1000000"
+
+
+@dataclass
+class Ended:
+    """A process that is over."""
+
+    code: int
+    out: str
+    err: str
+
+
+@contextmanager
+def training(logdir: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command at work."""
+    command = [sys.executable, "-m", "experiments.peg", f"--logdir={logdir}", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def train(logdir: Path, *arguments: str) -> Ended:
+    with training(logdir, *arguments) as running:
+        return ended(running)
+
+
+def ended(running: subprocess.Popen[str]) -> Ended:
+    out, err = running.communicate(timeout=600)
+    return Ended(running.returncode, out, err)
+
+
+def wait_for_checkpoint(logdir: Path, running: subprocess.Popen[str], after: int = 0) -> int:
+    """Wait until a step later than `after` is on disk, and return it."""
+    store = CheckpointStore(logdir / "checkpoints")
+    while (store.latest() or 0) <= after:
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.02)
+    return store.latest() or 0
+
+
+def checkpoint(logdir: Path, step: int | None = None) -> tuple[TrainState, CheckpointStore]:
+    directory = RunDirectory(logdir)
+    config = directory.read_config_as(RunConfig)
+    store = checkpoint_store(config, directory, print)
+    return store.restore(abstract_state(config, run_task(config)), step)[0], store
+
+
+def differing_leaves(a: object, b: object) -> list[str]:
+    leaves = [jax.tree_util.tree_leaves_with_path(jax.tree.map(bits, tree)) for tree in (a, b)]
+    assert len(leaves[0]) > 100
+    return [jax.tree_util.keystr(path) for (path, x), (_, y) in zip(*leaves, strict=True) if x != y]
+
+
+def bits(x: jax.Array) -> bytes:
+    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x).tobytes()
+
+
+@dataclass
+class Story:
+    """A run that went through everything, and the same run left in peace."""
+
+    survivor: Path
+    whole: Path
+    refused: Ended  # a second process while the first was at work
+    terminated: Ended
+    interrupted: Ended
+    seconds_to_leave: float  # after the second Ctrl-C
+    resumed: Ended  # the last process
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    root = tmp_path_factory.mktemp("story")
+    survivor, whole = root / "survivor", root / "whole"
+    with training(survivor, *SMOKE, ENDLESS) as running:
+        wait_for_checkpoint(survivor, running)
+        refused = train(survivor)
+        running.send_signal(signal.SIGTERM)
+        terminated = ended(running)
+    saved = CheckpointStore(survivor / "checkpoints").latest() or 0
+
+    words = shlex.split(terminated.out.strip().splitlines()[-1].partition("resume with: ")[2])
+    with subprocess.Popen([sys.executable, *words[1:]], cwd=ROOT, stdout=subprocess.DEVNULL) as running:
+        saved = wait_for_checkpoint(survivor, running, saved)
+        running.kill()
+
+    with training(survivor) as running:
+        wait_for_checkpoint(survivor, running, saved)
+        assert running.stdout is not None
+        running.send_signal(signal.SIGINT)
+        said = [next(line for line in running.stdout if line.startswith("Ctrl-C"))]
+        running.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        interrupted = ended(running)
+        seconds_to_leave = time.monotonic() - began
+    interrupted.out = "".join([*said, interrupted.out])
+
+    damage(survivor)
+    steps = (CheckpointStore(survivor / "checkpoints").steps()[0] // 200 + 2) * 200
+    resumed = train(survivor, f"--steps={steps}", "--media-every=500000")
+    assert train(whole, *SMOKE, f"--steps={steps}").code == 0
+    return Story(survivor, whole, refused, terminated, interrupted, seconds_to_leave, resumed)
+
+
+def damage(logdir: Path) -> None:
+    """Flip a bit of the newest checkpoint and add two that do not belong there, and what a kill leaves."""
+    store = CheckpointStore(logdir / "checkpoints")
+    newest = store.folder(store.latest() or 0)
+    shutil.copytree(newest, store.folder(900_000))
+    (store.folder(900_000) / "manifest.json").unlink()
+    shutil.copytree(newest, store.folder(800_000))
+    edit_manifest(store.folder(800_000) / "manifest.json")
+    file = max((p for p in (newest / "state").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    (logdir / "media" / ".writing-1-goals.png").touch()
+    (store.path / ".writing-000000700000").mkdir()
+
+
+def edit_manifest(file: Path) -> None:
+    content = json.loads(file.read_text())["content"]
+    content["made_with"]["seed"] = 5
+    file.write_text(json.dumps({"sha256": _sha256_of_json(content), "content": content}))
+
+
+def test_a_second_process_is_refused_by_name(story: Story) -> None:
+    assert story.refused.code == 2
+    assert re.fullmatch(r"error: \S+ is in use by process \d+ on \S+ \(since .*\); .*\n", story.refused.err)
+
+
+def test_sigterm_saves_and_exits_with_75_and_the_line_that_resumes(story: Story) -> None:
+    assert story.terminated.code == 75
+    said = [line for line in story.terminated.out.splitlines() if line.startswith(("SIGTERM", "stopped"))]
+    assert re.match(r"SIGTERM: saving and leaving when this epoch is done, in at most \d+ s; Ctrl-C leaves", said[0])
+    assert re.match(r"stopped and saved at [\d,]+ steps; resume with: python -m experiments.peg --logdir=", said[1])
+    assert story.terminated.err == ""
+
+
+def test_a_second_ctrl_c_leaves_at_once_with_130(story: Story) -> None:
+    assert story.interrupted.code == 130
+    assert "Ctrl-C: leaving at once" in story.interrupted.out
+    assert story.seconds_to_leave < 2.0
+
+
+def test_a_stale_lock_is_taken_over(story: Story) -> None:
+    assert re.search(r"^taking over from process \d+ on ", story.interrupted.out, re.MULTILINE)
+
+
+def test_damage_is_named_and_the_newest_intact_checkpoint_used(story: Story) -> None:
+    assert story.resumed.code == 0, story.resumed.err
+    out = story.resumed.out
+    assert re.search(r"000000900000 cannot be used: manifest\.json is missing; trying an older one", out)
+    assert re.search(r"000000800000 cannot be used: made by a run with seed = 5, here it is 0;", out)
+    assert re.search(r"0{6,}\d+ cannot be used: state/\S+ has changed;", out)
+    assert re.search(r"^resumed at [\d,]+ of ", out, re.MULTILINE)
+    assert list(story.survivor.rglob(".writing-*")) == []
+
+
+def test_changed_options_are_said(story: Story) -> None:
+    said = re.findall(r"changed     --(\S+) from \S+ to \S+", story.resumed.out)
+    assert said == ["steps", "media-every"]
+
+
+def test_the_survivor_ends_in_the_same_bits(story: Story) -> None:
+    assert differing_leaves(checkpoint(story.survivor)[0], checkpoint(story.whole)[0]) == []
+
+
+def test_the_survivor_writes_the_same_lines(story: Story) -> None:
+    for name in ("metrics.jsonl", "goals.jsonl"):
+        survivor, whole = ((path / name).read_bytes() for path in (story.survivor, story.whole))
+        assert survivor == whole
+        assert len(whole.splitlines()) >= 2
+    steps = [json.loads(line)["step"] for line in (story.survivor / "timing.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds in one program."""
+    path = tmp_path_factory.mktemp("seeds") / "run"
+    assert train(path, *SEEDS, "--steps=400").code == 0
+    return path
+
+
+@pytest.fixture
+def halfway(seeds: Path, tmp_path: Path) -> Path:
+    """The same run without its last checkpoint."""
+    path = shutil.copytree(seeds, tmp_path / "run")
+    shutil.rmtree(CheckpointStore(path / "checkpoints").folder(400))
+    return path
+
+
+def test_several_seeds_resume_bit_for_bit(seeds: Path, halfway: Path) -> None:
+    assert "resumed at 200 of 400" in train(halfway).out
+    assert differing_leaves(checkpoint(halfway)[0], checkpoint(seeds)[0]) == []
+    lines = [(seeds / seed / "metrics.jsonl").read_bytes() for seed in ("seed_0", "seed_1")]
+    assert lines == [(halfway / seed / "metrics.jsonl").read_bytes() for seed in ("seed_0", "seed_1")]
+    assert lines[0] != lines[1]
+
+
+def poison(logdir: Path, lanes: list[int]) -> None:
+    """Write not-a-number over all experience of some lanes of the newest checkpoint."""
+    state, store = checkpoint(logdir)
+    seed = state.seed
+    experience = jax.tree.map(lambda x: x.at[jnp.array(lanes)].set(jnp.nan), seed.replay.experience)
+    seed = replace(seed, replay=seed.replay._replace(experience=experience))
+    store.save(store.latest() or 0, replace(state, seed=seed))
+
+
+def lane(state: TrainState, index: int) -> SeedState:
+    chosen: SeedState = jax.tree.map(lambda x: x[index], state.seed)
+    return chosen
+
+
+def test_a_seed_whose_numbers_go_bad_is_left_alone_and_the_others_do_not_notice(seeds: Path, halfway: Path) -> None:
+    poison(halfway, [0])
+    before, store = checkpoint(halfway)
+    done = train(halfway, "--loop.bad-updates=7")
+    assert done.code == 0, done.err
+    said = re.search(r"seed 0 is updated no more at 400 steps: 7 updates in a row were not finite; (.*)", done.out)
+    assert said and said[1] == f"last good checkpoint: {store.folder(200)}"
+    after, _ = checkpoint(halfway)
+    assert differing_leaves(lane(after, 1), lane(checkpoint(seeds)[0], 1)) == []
+    assert (halfway / "seed_1/metrics.jsonl").read_bytes() == (seeds / "seed_1/metrics.jsonl").read_bytes()
+    assert after.seed.bad_updates.tolist() == [7, 0]
+    params = [lane(state, 0).agent.explorer.actor.params for state in (before, after)]
+    for a, b in zip(*map(jax.tree.leaves, params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.isnan(read_metrics(halfway / "seed_0/metrics.jsonl")["model_loss"].values[-1])
+
+
+def test_a_run_without_a_good_seed_stops_and_names_the_last_good_checkpoint(halfway: Path) -> None:
+    poison(halfway, [0, 1])
+    done = train(halfway, "--loop.bad-updates=7")
+    assert done.code == 70
+    assert re.fullmatch(r"error: the numbers of every seed went bad by 400 steps: .*/0{9}200\. A run .*\n", done.err)
+    assert CheckpointStore(halfway / "checkpoints").steps() == [200]
+
+
+def test_a_directory_that_cannot_be_written_is_one_line_and_74() -> None:
+    done = train(Path("/sys/peg_run"), *SMOKE)
+    assert done.code == 74
+    assert re.fullmatch(r"error: cannot write /sys/peg_run/\.lock: .*\n", done.err)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoints(tmp_path: Path) -> None:
+    """On a real, small file system of its own."""
+    disk, out = tmp_path / "disk", tmp_path / "out"
+    disk.mkdir()
+    run = f"{sys.executable} -m experiments.peg --logdir={disk}/run {' '.join(SMOKE)} {ENDLESS}"
+    script = f"mount -t tmpfs -o size=SIZE tmpfs {disk} && {{ {run}; code=$?; cp -r {disk}/run {out}; exit $code; }}"
+    namespace = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    probe = subprocess.run([*namespace, f"mount -t tmpfs tmpfs {disk}"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"no file system of one's own here: {probe.stderr.decode().strip()}")
+    script = script.replace("SIZE", "7m")
+    done = subprocess.run([*namespace, script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 74, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert re.match(rf"error: cannot write (checkpoint )?{disk}/run/\S+: no space left on", done.stderr, re.IGNORECASE)
+    assert checkpoint(out)[1].steps() != []
+
+
+def test_nothing_is_ever_unpickled() -> None:
+    files = [path for folder in ("peg_jax", "experiments", "envs") for path in (ROOT / folder).rglob("*.py")]
+    pickling = re.compile(r"\bimport (pickle|dill|cloudpickle|joblib)|allow_pickle=True")
+    assert [path for path in files if pickling.search(path.read_text())] == []
