@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     for index in range(config.num_seeds):
         one = jax.tree.map(lambda x, index=index: np.asarray(x[index]), evaluation)
         path = output / f"eval_gc_policy_{step}_seed{config.seed + index}"
-        pictures.draw_evaluation(path, task, one)
+        pictures.draw_evaluation(path, task, one, step)
         console.print(f"animation   {path}.gif", soft_wrap=True)
     console.print(f"table       {output / f'success_{step}.json'}", soft_wrap=True)
     return 0

@@ -1,5 +1,6 @@
 """What a run writes beside its metrics: the goals it chose, and how long it took."""
 
+import itertools
 import time
 from pathlib import Path
 
@@ -13,17 +14,23 @@ TIMING = "timing.jsonl"
 
 
 class GoalLog:
-    """`goals.jsonl`: the goals commanded in each cycle, without the episodes that had none."""
+    """`goals.jsonl`: the goals commanded in each cycle, and how long each episode pursued its own."""
 
     def __init__(self, folder: Path, resume_step: int | None) -> None:
         """Open the file in `folder`; `resume_step` is that of `StepLines`."""
         self.lines = StepLines(folder / GOALS, resume_step)
 
-    def write(self, steps: np.ndarray, goals: np.ndarray) -> None:
-        """Add a line per cycle: `steps [C]` at which they ended and `goals [C, E, D]`, NaN where there was none."""
-        for step, chosen in zip(steps, goals, strict=True):
-            kept = chosen[np.isfinite(chosen).all(axis=1)]
-            self.lines.write({"step": int(step), "goals": np.round(kept, 4).tolist()})
+    def write(self, steps: np.ndarray, goals: np.ndarray, go_steps: np.ndarray) -> None:
+        """Add a line per cycle.
+
+        Args:
+            steps: `[C]` at which the cycles ended.
+            goals: `[C, E, D]`, NaN in episodes that had none.
+            go_steps: int `[C, E]`.
+        """
+        for step, chosen, went in zip(steps, goals, go_steps, strict=True):
+            kept = np.round(chosen[np.isfinite(chosen).all(axis=1)], 4)
+            self.lines.write({"step": int(step), "goals": kept.tolist(), "go_steps": went.tolist()})
 
 
 def read_goals(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -38,6 +45,20 @@ def read_goals(path: Path) -> tuple[np.ndarray, np.ndarray]:
         return np.concatenate([np.zeros(0, int), *steps]), _stack([goals for _, goals in lines if goals.size])
     except (KeyError, ValueError, TypeError) as error:
         raise RunError(f"{path} has lines without goals ({error!r}); it is damaged or was edited by hand") from error
+
+
+def read_go_steps(path: Path, cycles: int, num_envs: int) -> np.ndarray:
+    """Steps of the Go phase in the episodes of the last `cycles` cycles at most, oldest first, int `[N]`.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    lines = [line.get("go_steps") for line in read_step_lines(path)[-cycles:]]
+    known = itertools.takewhile(lambda went: went is not None, reversed(lines))  # older versions did not write them
+    try:
+        return np.asarray([*known][::-1], int).reshape(-1, num_envs).reshape(-1)
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path} has strange go_steps ({error}); it is damaged or was edited by hand") from error
 
 
 def _stack(goals: list[np.ndarray]) -> np.ndarray:

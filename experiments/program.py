@@ -14,11 +14,14 @@ import envs
 from experiments.config import RunConfig, made_with
 from peg_jax.core import rng
 from peg_jax.core.environment import Task, make_task
+from peg_jax.core.replay import Episode, latest
 from peg_jax.core.types import Array, Key
-from peg_jax.peg import evaluation, training, world_model
+from peg_jax.peg import evaluation, inspection, training, world_model
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.evaluation import Evaluation
+from peg_jax.peg.goals import StrategyState
+from peg_jax.peg.inspection import Inspection
 from peg_jax.peg.networks import make_networks
 from peg_jax.peg.rollout import task_spec
 from peg_jax.peg.strategies.planned import PlannedGoals, imagine_go_phase, start_latent
@@ -157,6 +160,32 @@ def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: 
     start = start_latent(nets, agent, config, goals.start_obs, rng.named(key, "start"))
     dream = imagine_go_phase(task, config, agent, start, goals.elites, rng.named(key, "dream"))
     return jnp.swapaxes(world_model.decode(nets, agent.world_model.params, dream.feature), 0, 1)
+
+
+class Shown(NamedTuple):
+    """What pictures of one seed need of a run's state; the rest of the replay stays where it is."""
+
+    agent: AgentState
+    goals: StrategyState
+    episodes: Episode  # [N, T+1, ...], the latest, oldest first
+    key: Key
+
+
+@partial(jax.jit, static_argnames=("index", "cycles"))
+def take_shown(state: TrainState, index: int, cycles: int) -> Shown:
+    """What to show of run `index`: its agent, its goals and the episodes of the last `cycles` cycles."""
+    agent, goals, key, replay = jax.tree.map(
+        lambda x: x[index], (state.seed.agent, state.seed.goals, state.seed.key, state.seed.replay)
+    )
+    return Shown(agent, goals, latest(replay, cycles), key)
+
+
+@partial(jax.jit, static_argnames=("task_name",))
+def inspect(task_name: str, config: PEGConfig, shown: Shown, places: Array, goal: Array) -> Inspection:
+    """What an agent believes of its episodes and of the way from `places [N, D]` to `goal [D]`."""
+    task = make_task(*envs.make(task_name))
+    key = rng.named(shown.key, "inspection")
+    return inspection.inspect(task, config, shown.agent, shown.episodes, places, goal, key)
 
 
 @partial(jax.jit, static_argnames="index")

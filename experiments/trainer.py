@@ -12,17 +12,20 @@ import numpy as np
 
 from experiments import pictures
 from experiments.config import RunConfig
-from experiments.logs import GOALS, GoalLog, WallClock, read_goals
+from experiments.logs import GOALS, GoalLog, WallClock, read_go_steps, read_goals
 from experiments.program import (
     Program,
+    Shown,
     abstract_state,
     checkpoint_store,
     compile_program,
     evaluation_keys,
     imagined_paths,
+    inspect,
     run_task,
     seed_keys,
     take_seed,
+    take_shown,
 )
 from peg_jax.peg.evaluation import Evaluation, evaluation_metrics
 from peg_jax.peg.strategies.planned import PlannedGoals
@@ -31,6 +34,8 @@ from peg_jax.run.files import NumbersError
 from peg_jax.run.metrics import MetricsWriter
 from peg_jax.run.progress import ProgressBar, print_line, state_table
 from peg_jax.run.session import Session
+
+SHOWN_EPISODES = 128  # about so many of the latest in `state_occupancy`
 
 
 class Trainer:
@@ -144,14 +149,14 @@ class Trainer:
 
     def _log(self, log: CycleLog, before: int) -> None:
         metrics = {name: np.asarray(value).mean(axis=1) for name, value in log.metrics.items()}
-        goals = np.asarray(log.goals)
+        goals, went = np.asarray(log.goals), np.asarray(log.go_steps)
         steps = np.linspace(before, self.env_steps, goals.shape[1] + 1)[1:].astype(int)
         for index, writer in enumerate(self.writers):
             scalars = {name: float(values[index]) for name, values in metrics.items()}
             scalars["train_total_episodes"] = int(self.state.progress.episodes)
             scalars["updates"] = int(self.state.progress.updates)
             writer.write(self.env_steps, scalars)
-            self.goal_logs[index].write(steps, goals[index])
+            self.goal_logs[index].write(steps, goals[index], went[index])
 
     def evaluate(self, write: bool = True) -> Evaluation:
         """Evaluate all seeds as they are; `Evaluation` with a leading seed axis."""
@@ -163,30 +168,55 @@ class Trainer:
         return evaluation
 
     def draw(self, evaluation: Evaluation) -> None:
-        """All pictures of all seeds, under `media/`."""
-        task, config = self.program.task, self.config
+        """All pictures of all seeds, in `media/` and in TensorBoard."""
+        slots = jax.tree.leaves(self.state.seed.replay.experience)[0].shape[2]
+        cycles = min(slots, max(1, SHOWN_EPISODES // self.config.loop.num_envs))
         for index, (path, writer) in enumerate(zip(self.seed_paths, self.writers, strict=True)):
-            media = path / "media"
             one = jax.tree.map(lambda x, index=index: np.asarray(x[index]), evaluation)
-            pictures.draw_evaluation(media / f"eval_gc_policy_{self.env_steps}", task, one)
-            seed = take_seed(self.state, index).seed
-            shown = {}
-            if isinstance(seed.goals, PlannedGoals):
-                best = replace(seed.goals, elites=seed.goals.elites[:10], elite_fitness=seed.goals.elite_fitness[:10])
-                paths = imagined_paths(config.env, self.algorithm, seed.agent, best, seed.key)
-                shown["top_10_cem"] = pictures.draw_top_goals(
-                    media / f"top_10_cem_{self.env_steps}.png",
-                    task,
-                    np.asarray(paths),
-                    np.asarray(best.elites),
-                    np.asarray(best.elite_fitness),
-                )
-            steps, goals = read_goals(path / GOALS)
-            if len(goals):
-                shown["goals"] = pictures.draw_goal_map(media / "goals.png", task, goals, steps)
-            shown["learning_curves"] = pictures.draw_curves(media / "learning_curves.png", path / "metrics.jsonl")
-            for name, picture in shown.items():
+            shown = take_shown(self.state, index, cycles)
+            for name, picture in self._draw_beliefs(path, shown, cycles).items():
                 writer.image(name, self.env_steps, picture)
+            for name, animation in self._animate(path, one, shown).items():
+                writer.animation(name, self.env_steps, animation)
+
+    def _draw_beliefs(self, path: Path, shown: Shown, cycles: int) -> dict[str, np.ndarray]:
+        """The still pictures of the seed in `path`, by name."""
+        task, config, step, media = self.program.task, self.config, self.env_steps, path / "media"
+        drawn = {}
+        if isinstance(shown.goals, PlannedGoals):
+            best = replace(shown.goals, elites=shown.goals.elites[:10], elite_fitness=shown.goals.elite_fitness[:10])
+            paths = imagined_paths(config.env, self.algorithm, shown.agent, best, shown.key)
+            chosen, fitness = np.asarray(best.elites), np.asarray(best.elite_fitness)
+            drawn["top_10_cem"] = pictures.draw_top_goals(
+                media / f"top_10_cem_{step}.png", task, np.asarray(paths), chosen, fitness, step
+            )
+        goal = np.asarray(task.env.eval_goals(task.params)[0])
+        _, _, places = pictures.map_grid(task, np.asarray(shown.episodes.obs[-1, 0]))
+        beliefs = inspect(config.env, self.algorithm, shown, places, goal)
+        go_steps = read_go_steps(path / GOALS, cycles, config.loop.num_envs)
+        if len(go_steps):
+            drawn["state_occupancy"] = pictures.draw_occupancy(
+                media / f"state_occupancy_{step}.png", task, shown.episodes, go_steps, beliefs, goal, step
+            )
+        predicted = np.asarray(beliefs.predicted)
+        drawn["openl"] = pictures.draw_open_loop(media / f"openl_{step}.png", task, shown.episodes, predicted, step)
+        steps, goals = read_goals(path / GOALS)
+        if len(goals):
+            drawn["goals"] = pictures.draw_goal_map(media / "goals.png", task, goals, steps)
+        drawn["learning_curves"] = pictures.draw_curves(media / "learning_curves.png", path / "metrics.jsonl")
+        return drawn
+
+    def _animate(self, path: Path, evaluation: Evaluation, shown: Shown) -> dict[str, Path]:
+        """The animations of the seed in `path`, by name."""
+        task, step, media = self.program.task, self.env_steps, path / "media"
+        went = read_go_steps(path / GOALS, 1, self.config.loop.num_envs)
+        episode = jax.tree.map(lambda x: x[-1], shown.episodes)
+        return {
+            "eval_gc_policy": pictures.draw_evaluation(media / f"eval_gc_policy_{step}", task, evaluation, step),
+            "train_policy": pictures.draw_training(
+                media / f"train_policy_{step}", task, episode, int(went[-1]) if len(went) else None, step
+            ),
+        }
 
 
 def _sized(state: TrainState) -> dict[str, Any]:

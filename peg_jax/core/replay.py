@@ -74,6 +74,17 @@ def last_obs(state: ReplayState, places: Places, length: int) -> Array:
     return obs[places.row, places.slot, places.start + length - 1]
 
 
+def latest(state: ReplayState, insertions: int) -> Episode:
+    """The episodes of the last so many insertions, oldest first: `[insertions * num_envs, T+1, ...]`."""
+    slots = jax.tree.leaves(state.experience)[0].shape[1]
+    chosen = (state.current_index - insertions + jnp.arange(insertions)) % slots
+
+    def take(x: Array) -> Array:
+        return jnp.swapaxes(x[:, chosen], 0, 1).reshape(-1, *x.shape[2:])
+
+    return jax.tree.map(take, state.experience)
+
+
 def make_replay(
     num_envs: int, capacity: int, episode_records: int, sequence_length: int, prioritize_ends: bool = False
 ) -> Replay:

@@ -62,6 +62,7 @@ class CycleLog(NamedTuple):
 
     metrics: Metrics
     goals: Array  # [E, D], the goals commanded; NaN in episodes without one
+    go_steps: Array  # int32 [E], steps of each episode that were the achiever's
 
 
 def build_replay(task: Task, config: PEGConfig) -> Replay:
@@ -222,7 +223,7 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
         goal_clock=goal_clock,
     )
     shown = jnp.where((kind == rollout.EXPLORER)[:, None], jnp.nan, episodes.goal)
-    return TrainState(seed, progress), CycleLog(metrics | rollout.rollout_metrics(episodes), shown)
+    return TrainState(seed, progress), CycleLog(metrics | rollout.rollout_metrics(episodes), shown, episodes.go_steps)
 
 
 def _flatten_bursts(x: Array) -> Array:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from peg_jax.run.files import replacing
+
+CAPTION_HEIGHT = 17  # pixels
 
 
 def write_image(path: Path, picture: np.ndarray) -> None:
@@ -42,6 +45,22 @@ def write_animation(path: Path, frames: np.ndarray, fps: float) -> Path:
     with replacing(target) as temporary:
         first.save(temporary, "GIF", save_all=True, append_images=others, duration=10 * hundredths, loop=0)
     return target
+
+
+def with_caption(frames: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+    """Put a line of text above each of `frames`, uint8 [T, H, W, 3]; a narrow frame is widened to hold it."""
+    font = ImageFont.load_default(CAPTION_HEIGHT - 5)
+    width = max(frames.shape[2], *(int(font.getlength(caption)) + 8 for caption in captions))
+    strips = {caption: _strip(caption, width, font) for caption in captions}
+    side = width - frames.shape[2]
+    padded = np.pad(frames, ((0, 0), (0, 0), (side // 2, side - side // 2), (0, 0)), constant_values=255)
+    return np.concatenate([np.stack([strips[caption] for caption in captions]), padded], axis=1)
+
+
+def _strip(text: str, width: int, font: Any) -> np.ndarray:
+    image = Image.new("RGB", (width, CAPTION_HEIGHT), "white")
+    ImageDraw.Draw(image).text((4, 1), text, fill="black", font=font)
+    return np.asarray(image)
 
 
 def _with_one_palette(frames: np.ndarray) -> list[Image.Image]:

@@ -1,6 +1,7 @@
 """Scalars of a run: one JSON object per line for programs, TensorBoard for people."""
 
 import math
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,12 @@ class MetricsWriter:
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
             raise ValueError(f"{name}: expected uint8 [H, W, 3], got {picture.dtype} {picture.shape}")
         self._board.image(name, picture, int(step))
+
+    def animation(self, name: str, step: int, gif: Path) -> None:
+        """Show the GIF that lies at `gif` in TensorBoard."""
+        content = gif.read_bytes()
+        width, height = struct.unpack_from("<HH", content, 6)  # after the six letters of the version
+        self._board.animation(name, content, height, width, int(step))
 
     def close(self) -> None:
         """Flush and close both files."""

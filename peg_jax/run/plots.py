@@ -47,7 +47,7 @@ def learning_curves(
     columns = min(3, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     width, height = 4.2 * columns, 2.9 * rows + 0.3
-    figure = _figure(width, height, layout=None)  # equal panels need no search for a layout, which takes seconds
+    figure = figure_of(width, height, layout=None)  # equal panels need no search for a layout, which takes seconds
     figure.subplots_adjust(
         left=0.6 / width, right=1 - 0.2 / width, top=1 - 0.4 / height, bottom=0.8 / height, wspace=0.25, hspace=0.45
     )
@@ -67,7 +67,7 @@ def learning_curves(
     if len(labels) > 1:
         handles = [Line2D([], [], color=colour_of[label], lw=2, label=label) for label in labels]
         figure.legend(handles=handles, loc="lower center", ncols=min(len(labels), 2 * columns), frameon=False)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def goal_map(
@@ -100,12 +100,12 @@ def goal_map(
     order = np.argsort(steps, kind="stable")  # later goals on top
     x, y = goals[order].T
     dots = axes.scatter(x, y, c=steps[order], s=22, cmap="plasma", linewidths=0.4, edgecolors="0.2", zorder=2)
-    _colour_bar(figure, axes, dots, STEPS_LABEL).formatter = EngFormatter(sep="")
+    colour_bar(figure, axes, dots, STEPS_LABEL).formatter = EngFormatter(sep="")
     x_min, x_max, y_min, y_max = extent
     outside = np.sum((goals < (x_min, y_min)) | (goals > (x_max, y_max)), axis=-1) > 0
     if outside.any():
         axes.set_title(f"{title}\n({outside.sum()} of {len(goals)} beyond the map)", loc="left", fontsize=10)
-    return _finish(figure, path)
+    return finish(figure, path)
 
 
 def rollout_map(
@@ -143,11 +143,12 @@ def rollout_map(
     for rollout, score in zip(rollouts[order], scores[order], strict=True):
         axes.plot(*rollout.T, color=stars.cmap(stars.norm(score)), lw=1.5, zorder=2)
         axes.plot(*rollout[0], marker="o", ms=4, color="black", zorder=3)
-    _colour_bar(figure, axes, stars, "goal fitness")
-    return _finish(figure, path)
+    colour_bar(figure, axes, stars, "goal fitness")
+    return finish(figure, path)
 
 
-def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+def figure_of(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """An empty figure, sizes in inches, that no window system is needed for."""
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
     FigureCanvasAgg(figure)
     return figure
@@ -184,20 +185,27 @@ def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: tuple[floa
 def _map(
     background: np.ndarray | None, extent: Extent, title: str, axis_labels: tuple[str, str]
 ) -> tuple[Figure, Axes]:
-    """A figure as tall as the map's proportions ask for, with the background faded so that marks stand out."""
+    """A figure as tall as the map's proportions ask for."""
     x_min, x_max, y_min, y_max = extent
     proportion = np.clip((y_max - y_min) / (x_max - x_min), 0.3, 2.0)
-    figure = _figure(6.0, 4.6 * proportion + 0.8)
+    figure = figure_of(6.0, 4.6 * proportion + 0.8)
     axes = figure.add_subplot()
     style(axes, title, *axis_labels)
+    draw_background(axes, background, extent)
+    return figure, axes
+
+
+def draw_background(axes: Axes, background: np.ndarray | None, extent: Extent) -> None:
+    """The environment seen from above, faded so that marks stand out, and axes that end where it does."""
+    x_min, x_max, y_min, y_max = extent
     if background is not None:
         axes.grid(visible=False)
         axes.imshow(background, extent=extent, alpha=0.55, zorder=0, interpolation="antialiased")
     axes.set(xlim=(x_min, x_max), ylim=(y_min, y_max), aspect="equal")
-    return figure, axes
 
 
-def _colour_bar(figure: Figure, axes: Axes, marks: ScalarMappable, label: str) -> Colorbar:
+def colour_bar(figure: Figure, axes: Axes, marks: ScalarMappable, label: str) -> Colorbar:
+    """A slim colour bar beside `axes`."""
     bar = figure.colorbar(marks, ax=axes, shrink=0.85)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
@@ -205,7 +213,8 @@ def _colour_bar(figure: Figure, axes: Axes, marks: ScalarMappable, label: str) -
     return bar
 
 
-def _finish(figure: Figure, path: Path) -> np.ndarray:
+def finish(figure: Figure, path: Path) -> np.ndarray:
+    """Draw, write to `path` and return the pixels, uint8 [H, W, 3]."""
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()

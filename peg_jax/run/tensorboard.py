@@ -43,6 +43,11 @@ class Board:
         """Add a picture, uint8 [H, W, 3]."""
         self._add(Event(step=step, summary=summary.image(name, picture, dataformats="HWC")))
 
+    def animation(self, name: str, gif: bytes, height: int, width: int, step: int) -> None:
+        """Add a GIF as it is; TensorBoard plays it."""
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        self._add(Event(step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)])))
+
     def flush(self) -> None:
         """Bring what was added to disk.
 

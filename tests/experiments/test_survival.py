@@ -214,7 +214,7 @@ def test_the_survivor_writes_the_same_lines(story: Story) -> None:
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds in one program."""
     path = tmp_path_factory.mktemp("seeds") / "run"
-    assert train(path, *SEEDS, "--steps=400").code == 0
+    assert train(path, *SEEDS, "--steps=600").code == 0
     return path
 
 
@@ -222,12 +222,12 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def halfway(seeds: Path, tmp_path: Path) -> Path:
     """The same run without its last checkpoint."""
     path = shutil.copytree(seeds, tmp_path / "run")
-    shutil.rmtree(CheckpointStore(path / "checkpoints").folder(400))
+    shutil.rmtree(CheckpointStore(path / "checkpoints").folder(600))
     return path
 
 
 def test_several_seeds_resume_bit_for_bit(seeds: Path, halfway: Path) -> None:
-    assert "resumed at 200 of 400" in train(halfway).out
+    assert "resumed at 400 of 600" in train(halfway).out
     assert differing_leaves(checkpoint(halfway)[0], checkpoint(seeds)[0]) == []
     lines = [(seeds / seed / "metrics.jsonl").read_bytes() for seed in ("seed_0", "seed_1")]
     assert lines == [(halfway / seed / "metrics.jsonl").read_bytes() for seed in ("seed_0", "seed_1")]
@@ -253,8 +253,8 @@ def test_a_seed_whose_numbers_go_bad_is_left_alone_and_the_others_do_not_notice(
     before, store = checkpoint(halfway)
     done = train(halfway, "--loop.bad-updates=7")
     assert done.code == 0, done.err
-    said = re.search(r"seed 0 is updated no more at 400 steps: 7 updates in a row were not finite; (.*)", done.out)
-    assert said and said[1] == f"last good checkpoint: {store.folder(200)}"
+    said = re.search(r"seed 0 is updated no more at 600 steps: 7 updates in a row were not finite; (.*)", done.out)
+    assert said and said[1] == f"last good checkpoint: {store.folder(400)}"
     after, _ = checkpoint(halfway)
     assert differing_leaves(lane(after, 1), lane(checkpoint(seeds)[0], 1)) == []
     assert (halfway / "seed_1/metrics.jsonl").read_bytes() == (seeds / "seed_1/metrics.jsonl").read_bytes()
@@ -269,8 +269,8 @@ def test_a_run_without_a_good_seed_stops_and_names_the_last_good_checkpoint(half
     poison(halfway, [0, 1])
     done = train(halfway, "--loop.bad-updates=7")
     assert done.code == 70
-    assert re.fullmatch(r"error: the numbers of every seed went bad by 400 steps: .*/0{9}200\. A run .*\n", done.err)
-    assert CheckpointStore(halfway / "checkpoints").steps() == [200]
+    assert re.fullmatch(r"error: the numbers of every seed went bad by 600 steps: .*/0{9}400\. A run .*\n", done.err)
+    assert CheckpointStore(halfway / "checkpoints").steps() == [400]
 
 
 def test_a_directory_that_cannot_be_written_is_one_line_and_74() -> None:
@@ -284,12 +284,12 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoints(tmp_path: Path) 
     disk, out = tmp_path / "disk", tmp_path / "out"
     disk.mkdir()
     run = f"{sys.executable} -m experiments.peg --logdir={disk}/run {' '.join(SMOKE)} {ENDLESS}"
-    script = f"mount -t tmpfs -o size=SIZE tmpfs {disk} && {{ {run}; code=$?; cp -r {disk}/run {out}; exit $code; }}"
+    mount = f"mount -t tmpfs -o size=1200k tmpfs {disk}"
+    script = f"{mount} && {{ timeout 500 {run}; code=$?; cp -r {disk}/run {out}; exit $code; }}"
     namespace = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
-    probe = subprocess.run([*namespace, f"mount -t tmpfs tmpfs {disk}"], capture_output=True, check=False)
+    probe = subprocess.run([*namespace, mount], capture_output=True, check=False)
     if probe.returncode:
         pytest.skip(f"no file system of one's own here: {probe.stderr.decode().strip()}")
-    script = script.replace("SIZE", "7m")
     done = subprocess.run([*namespace, script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 74, done.stderr
     assert len(done.stderr.splitlines()) == 1
