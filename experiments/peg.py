@@ -29,7 +29,6 @@ def run(arguments: Sequence[str]) -> int:
         console.print(f"{'resuming' if resuming else 'new run'} in {config.logdir}", soft_wrap=True)
         if resuming:
             say_changes(directory.read_config(), config, console)
-        directory.write_config(config)
         trainer = Trainer(config, session)
         evaluation = trainer.run()
     print_summary(console, trainer.program.task, evaluation, trainer.seed_paths, trainer.env_steps)

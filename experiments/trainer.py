@@ -13,6 +13,7 @@ import numpy as np
 from experiments import pictures
 from experiments.config import RunConfig
 from experiments.logs import GOALS, GoalLog, WallClock, read_go_steps, read_goals
+from experiments.memory import require_memory
 from experiments.program import (
     Program,
     Shown,
@@ -46,6 +47,7 @@ class Trainer:
 
         Raises:
             RunError: the directory cannot be used, or its checkpoints do not fit.
+            ConfigError: the state does not fit into memory.
         """
         self.config, self.session = config, session
         self.console, self.directory = session.console, session.directory
@@ -53,7 +55,10 @@ class Trainer:
         self.store = checkpoint_store(config, self.directory, self._say)
         task = run_task(config)
         self.template = state = abstract_state(config, task)
-        self.console.print(state_table(_sized(state), config.num_seeds))
+        sizes = _sized(state)
+        self.console.print(state_table(sizes, config.num_seeds))
+        require_memory(config, sizes)
+        self.directory.write_config(config)  # from here on it is a run, which keeps its options
         self.program: Program = compile_program(config, task, state, fresh=self.store.latest() is None)
         self.state, resumed_at = self._start_or_resume()
         self.writers = [MetricsWriter(path, resumed_at) for path in self.seed_paths]
