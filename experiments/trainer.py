@@ -131,7 +131,8 @@ class Trainer:
         Raises:
             NumbersError: that is all of them.
         """
-        stopped = set(np.flatnonzero(bad >= self.config.loop.bad_updates).tolist())
+        limit = self.config.loop.bad_updates
+        stopped = set(np.flatnonzero(bad >= limit).tolist()) if limit else set()
         good = self.store.last_good()
         kept = "there is no good checkpoint" if good is None else f"last good checkpoint: {self.store.folder(good)}"
         for index in sorted(stopped - self.left_alone):
@@ -141,7 +142,7 @@ class Trainer:
         self.left_alone = stopped
         if len(stopped) == len(bad):
             raise NumbersError(
-                f"the numbers of every seed went bad by {self.env_steps:,} steps: {self.config.loop.bad_updates} "
+                f"the numbers of every seed went bad by {self.env_steps:,} steps: {limit} "
                 f"updates in a row were not finite; {kept}. A run with smaller learning rates may do better"
             )
 

@@ -34,7 +34,6 @@ AT_LEAST_ONE = (
     "loop.prefill",
     "loop.train_every",
     "loop.updates_per_burst",
-    "loop.bad_updates",
     "replay.batch",
     "replay.oversample",
 )
@@ -50,6 +49,7 @@ NOT_NEGATIVE = (
     "planner.final_steps",
     "loop.pretrain",
     "loop.goal_update_every",
+    "loop.bad_updates",
     "loop.two_policy_every",
     "loop.achiever_every",
     "loop.explorer_every",

@@ -5,12 +5,17 @@ So each step carries a manifest with the sha256 of its files and with what the r
 not hold what its manifest says, or was made by another run, is passed over by name.
 """
 
+import gc
 import hashlib
 import json
+import logging
 import os
 import shutil
+import sys
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,22 +104,27 @@ class CheckpointStore:
         leaves = {name: jnp.asarray(leaf) for name, leaf in _named_leaves(state).items()}
         target, temporary = self.folder(step), self.path / f"{UNFINISHED}{step:012d}"
         self._remove_unfinished()
-        try:
-            temporary.mkdir(parents=True)
-            # orbax refuses arrays without elements; the template says all there is to know of them.
-            _write_arrays(temporary / DATA, {name: leaf for name, leaf in leaves.items() if leaf.size})
-            described = {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves.items()}
-            facts = {"format": FORMAT, "made_with": self.made_with, "good": good, "leaves": described}
-            _write_manifest(temporary, facts)
-            if target.exists():
-                target.rename(self.path / f"{UNFINISHED}replaced-{step:012d}")
-            temporary.rename(target)
+        refusal = None
+        with _without_noise():
+            try:
+                temporary.mkdir(parents=True)
+                # orbax refuses arrays without elements; the template says all there is to know of them.
+                _write_arrays(temporary / DATA, {name: leaf for name, leaf in leaves.items() if leaf.size})
+                described = {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves.items()}
+                facts = {"format": FORMAT, "made_with": self.made_with, "good": good, "leaves": described}
+                _write_manifest(temporary, facts)
+                if target.exists():
+                    target.rename(self.path / f"{UNFINISHED}replaced-{step:012d}")
+                temporary.rename(target)
+                self._remove_unfinished()
+                self._prune(step)
+            except (OSError, ValueError, RunError) as error:  # orbax reports a full disk as ValueError
+                refusal = "no space left on the disk" if "No space left" in str(error) else str(error)
+            if refusal:
+                gc.collect()  # or what orbax had begun would complain when the process ends
+        if refusal:
             self._remove_unfinished()
-            self._prune(step)
-        except (OSError, ValueError, RunError) as error:  # orbax reports a full disk as ValueError
-            self._remove_unfinished()
-            reason = "no space left on the disk" if "No space left" in str(error) else error
-            raise DiskError(f"cannot write checkpoint {target}: {reason}; steps on disk: {self.steps()}") from error
+            raise DiskError(f"cannot write checkpoint {target}: {refusal}; steps on disk: {self.steps()}")
 
     def restore(self, template: State, step: int | None = None) -> tuple[State, int]:
         """Return the saved state and its step.
@@ -196,6 +206,21 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
         leaf = jnp.asarray(leaf)
     sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+@contextmanager
+def _without_noise() -> Iterator[None]:
+    """Keep orbax, asyncio and threads from printing the tracebacks of an error that is reported in a line."""
+    hooks = sys.unraisablehook, threading.excepthook
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
+    threading.excepthook = lambda _: None
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        sys.unraisablehook, threading.excepthook = hooks
 
 
 def _write_arrays(folder: Path, arrays: dict[str, jax.Array]) -> None:

@@ -110,6 +110,14 @@ def test_a_bad_gradient_is_skipped_and_counted_and_nothing_else_changes(bad: flo
     assert float(recovered.params["b"][0]) < float(after.params["b"][0])
 
 
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
+def test_a_bad_loss_is_skipped_and_counted_though_its_gradient_is_finite(bad: float) -> None:
+    learner, gradient = init_learner(jnp.array([1.0]), PLAIN), jnp.array([0.1])
+    after, _ = apply_gradients(learner, gradient, PLAIN, jnp.asarray(bad))
+    assert (int(after.skipped), float(after.params[0])) == (1, 1.0)
+    assert float(apply_gradients(learner, gradient, PLAIN, jnp.asarray(3.0))[0].params[0]) < 1.0
+
+
 def test_gradients_of_another_structure_are_refused() -> None:
     with pytest.raises(AssertionError):
         apply_gradients(init_learner({"a": jnp.ones(1)}, PLAIN), {"b": jnp.ones(1)}, PLAIN)

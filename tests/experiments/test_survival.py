@@ -239,7 +239,7 @@ def poison(logdir: Path, lanes: list[int]) -> None:
     state, store = checkpoint(logdir)
     seed = state.seed
     experience = jax.tree.map(lambda x: x.at[jnp.array(lanes)].set(jnp.nan), seed.replay.experience)
-    seed = replace(seed, replay=seed.replay._replace(experience=experience))
+    seed = replace(seed, replay=replace(seed.replay, experience=experience))
     store.save(store.latest() or 0, replace(state, seed=seed))
 
 

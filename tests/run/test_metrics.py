@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from peg_jax.run.files import RunError
+from peg_jax.run.files import DiskError, RunError
+from peg_jax.run.media import write_animation
 from peg_jax.run.metrics import MetricsWriter, read_metrics
 
 
@@ -74,8 +76,34 @@ def test_tensorboard_gets_prefixed_scalars_and_images(tmp_path: Path) -> None:
     with MetricsWriter(tmp_path) as writer:
         writer.write(7, {"model_loss": 2.5})
         writer.image("top_10_cem", 7, np.zeros((8, 6, 3), np.uint8))
+        gif = write_animation(tmp_path / "rollout", np.zeros((3, 8, 6, 3), np.uint8), fps=20)
+        writer.animation("train_policy", 7, gif)
         with pytest.raises(ValueError, match="uint8"):
             writer.image("bad", 7, np.zeros((8, 6, 3)))
     (events,) = (tmp_path / "tensorboard").iterdir()
     content = events.read_bytes()
     assert b"scalars/model_loss" in content and b"top_10_cem" in content and b"PNG" in content
+    assert b"train_policy" in content and gif.read_bytes() in content
+
+
+def test_a_value_that_is_no_number_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "a": "high"}\n')
+    with pytest.raises(RunError, match="a = 'high' at step 1, which is no number"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_a_full_disk_does_not_leave_tensorboard_waiting(tmp_path: Path) -> None:
+    writer = MetricsWriter(tmp_path)
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, next(fd for fd in range(3, 64) if points_to(fd, events)))
+    with pytest.raises(DiskError, match=r"cannot write .*tensorboard: No space left"):
+        for step in range(30):
+            writer.write(step, {"a": 1.0})
+
+
+def points_to(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
