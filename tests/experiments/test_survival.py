@@ -123,12 +123,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         wait_for_checkpoint(survivor, running, saved)
         assert running.stdout is not None
         running.send_signal(signal.SIGINT)
-        said = [next(line for line in running.stdout if line.startswith("Ctrl-C"))]
+        said = [running.stdout.readline()]
+        while not said[-1].startswith("Ctrl-C"):
+            said.append(running.stdout.readline())
         running.send_signal(signal.SIGINT)
         began = time.monotonic()
         interrupted = ended(running)
         seconds_to_leave = time.monotonic() - began
-    interrupted.out = "".join([*said, interrupted.out])
+    interrupted.out = "".join(said) + interrupted.out
 
     damage(survivor)
     steps = (CheckpointStore(survivor / "checkpoints").steps()[0] // 200 + 2) * 200
