@@ -124,7 +124,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         assert running.stdout is not None
         running.send_signal(signal.SIGINT)
         said = [running.stdout.readline()]
-        while not said[-1].startswith("Ctrl-C"):
+        while said[-1] and not said[-1].startswith("Ctrl-C"):
             said.append(running.stdout.readline())
         running.send_signal(signal.SIGINT)
         began = time.monotonic()
