@@ -22,7 +22,7 @@ from rich.console import Console
 import envs
 from experiments.cli import main, parse_run
 from experiments.config import RunConfig
-from experiments.program import abstract_state, enable_compilation_cache, run_task, take_seed
+from experiments.program import abstract_state, checkpoint_store, enable_compilation_cache, run_task, take_seed
 from peg_jax.core import rng
 from peg_jax.core.config import require, static
 from peg_jax.core.environment import Task, make_task
@@ -34,7 +34,6 @@ from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.networks import make_networks
 from peg_jax.peg.strategies.planned import exploration_fitness, start_latent
 from peg_jax.peg.training import TrainState
-from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import write_json
 
@@ -207,7 +206,7 @@ def run(arguments: Sequence[str]) -> int:
     if chosen:
         require(existing, "logdir", config.logdir, f"{chosen[0]} looks at a trained run; name its directory")
         task = run_task(config)
-        store = CheckpointStore(RunDirectory(config.logdir).checkpoints)
+        store = checkpoint_store(config, RunDirectory(config.logdir), print)
         state = take_seed(store.restore(abstract_state(config, task))[0], 0)
         for name in chosen:
             figures[name] = looking[name](config, task, state, console)

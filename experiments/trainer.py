@@ -120,10 +120,11 @@ class Trainer:
         self.session.check()
         bad = np.asarray(self.state.seed.bad_updates)
         self._tell_of_bad_numbers(bad)
-        if last or self.session.stopping or self._due(self.config.checkpoint_every, before):
+        stopping = self.session.stopping  # asked once: a signal that comes during the save waits for the next epoch
+        if last or stopping or self._due(self.config.checkpoint_every, before):
             self.store.save(self.env_steps, self.state, good=not bad.any())
-        if not last:
-            self.session.leave_if_asked(self.env_steps)
+        if stopping and not last:
+            self.session.leave(self.env_steps)
 
     def _tell_of_bad_numbers(self, bad: np.ndarray) -> None:
         """Name the seeds `[num_seeds]` that are updated no more.

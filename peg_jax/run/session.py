@@ -6,9 +6,11 @@ with Session(directory, resume_command, console) as session:
         while not done:
             ...                         # one compiled epoch, its log
             session.check()
-            if due or session.stopping:
+            stopping = session.stopping
+            if due or stopping:
                 store.save(step, state)
-            session.leave_if_asked(step)
+            if stopping:
+                session.leave(step)
 """
 
 import time
@@ -58,7 +60,7 @@ class Session:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """While this lasts there is work to save: signals wait for `leave_if_asked`."""
+        """While this lasts there is work to save: signals wait for `leave`."""
         self._began, self._signals.defer = time.monotonic(), True
         try:
             yield
@@ -80,14 +82,15 @@ class Session:
         self._longest, self._began = max(self._longest, now - self._began), now
         self._lock.check()
 
-    def leave_if_asked(self, step: int) -> None:
-        """End the run if that was asked for; `step` was just saved.
+    def leave(self, step: int) -> None:
+        """End the run, which was asked to stop; `step` was just saved.
 
         Raises:
           StoppedError: with the exit code of the signal.
         """
-        if received := self._signals.received:
-            raise StoppedError(f"stopped and saved at {step:,} steps; resume with: {self._resume}", received)
+        assert self._signals.received is not None
+        message = f"stopped and saved at {step:,} steps; resume with: {self._resume}"
+        raise StoppedError(message, self._signals.received)
 
     def _delay(self) -> str:
         when = f"in at most {self._longest:.0f} s" if self._longest else "which takes an unknown time, it is the first"

@@ -62,9 +62,11 @@ def train(directory: RunDirectory, session: Session, epochs: int, seconds: float
             state, step = state * 0.9 + step, step + STEPS
             writer.write(step, {"mean": float(state.mean())})
             session.check()
+            stopping = session.stopping
             store.save(step, state)
             print(f"saved {step}", flush=True)
-            session.leave_if_asked(step)
+            if stopping:
+                session.leave(step)
 
 
 def serve(logdir: str, epochs: int, seconds: float) -> None:
