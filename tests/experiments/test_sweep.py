@@ -84,7 +84,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, capsys: 
     (tmp_path / "seed=0" / "metrics.discarded.jsonl" / "full").mkdir(parents=True)  # and cannot set it aside
     assert sweep.run(["--seeds", "0", "1", f"--output={tmp_path}", f"--fixed={FIXED}", "--workers=2"]) == 1
     said = capsys.readouterr().out
-    assert "seed=0: exit code 2" in said and "seed=1: done" in said
+    assert "seed=0: exit code 74" in said and "seed=1: done" in said
     assert "metrics.jsonl" in (tmp_path / "seed=0.log").read_text()
 
 
