@@ -1,11 +1,11 @@
-"""Goal environments in the gymnax API, made by name.
+"""Environments in the gymnax API, made by name: some with goals, some to be explored.
 
 Example:
     >>> import jax, envs
     >>> env, params = envs.make("point_maze")
     >>> obs, state = env.reset(jax.random.key(0), params)
-    >>> obs.shape, envs.registered()
-    ((2,), ('point_maze',))
+    >>> obs.shape, envs.registered()[-1]
+    ((2,), 'point_maze')
 """
 
 import difflib
@@ -14,12 +14,19 @@ from typing import Any
 
 from gymnax.environments import environment
 
-from envs.base import GoalEnvironment
+from envs.base import ExplorationEnvironment, GoalEnvironment
 
-__all__ = ["GoalEnvironment", "make", "registered"]
+__all__ = ["ExplorationEnvironment", "GoalEnvironment", "make", "registered"]
 
-# Name -> module and class; imported on use, so that one environment's dependencies do not burden the others.
+# Name -> module and class or function; imported on use, so that one environment's dependencies do not burden the others.
 _REGISTRY = {
+    "maze3d_dense1": "envs.maze3d:dense1",
+    "maze3d_dense2": "envs.maze3d:dense2",
+    "maze3d_noreward": "envs.maze3d:noreward",
+    "maze3d_norewardnofire": "envs.maze3d:norewardnofire",
+    "maze3d_sparse": "envs.maze3d:sparse",
+    "maze3d_sparseplusdoors": "envs.maze3d:sparseplusdoors",
+    "maze3d_verysparse": "envs.maze3d:verysparse",
     "point_maze": "envs.point_maze:PointMaze",
 }
 
@@ -29,7 +36,7 @@ def registered() -> tuple[str, ...]:
     return tuple(sorted(_REGISTRY))
 
 
-def make(name: str, **kwargs: Any) -> tuple[GoalEnvironment[Any, Any], environment.EnvParams]:
+def make(name: str, **kwargs: Any) -> tuple[Any, environment.EnvParams]:
     """Makes an environment and its default parameters, as `gymnax.make` does.
 
     Args:
@@ -37,7 +44,8 @@ def make(name: str, **kwargs: Any) -> tuple[GoalEnvironment[Any, Any], environme
         **kwargs: options of the environment's constructor.
 
     Returns:
-        The environment, which is static under jit, and its parameters, which are a pytree.
+        The environment, a `GoalEnvironment` or an `ExplorationEnvironment`, static under jit, and its parameters, which
+        are a pytree.
 
     Raises:
         ValueError: if the name is not registered.
@@ -46,6 +54,6 @@ def make(name: str, **kwargs: Any) -> tuple[GoalEnvironment[Any, Any], environme
         close = difflib.get_close_matches(name, _REGISTRY, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown environment {name!r}.{hint} Known: {', '.join(registered())}.")
-    module, _, class_name = _REGISTRY[name].partition(":")
-    env = getattr(importlib.import_module(module), class_name)(**kwargs)
+    module, _, maker = _REGISTRY[name].partition(":")
+    env = getattr(importlib.import_module(module), maker)(**kwargs)
     return env, env.default_params

@@ -1,4 +1,4 @@
-"""The goal-environment protocol: the gymnax API plus goals."""
+"""Protocols on top of the gymnax API: environments with goals, and environments to be covered."""
 
 import abc
 from typing import Generic, TypeVar
@@ -97,3 +97,35 @@ class GoalEnvironment(
         Returns:
             `[H, W, 3]` uint8 picture.
         """
+
+
+class ExplorationEnvironment(
+    environment.Environment[EnvState, EnvParams],
+    abc.ABC,
+    Generic[EnvState, EnvParams],
+):
+    """A gymnax environment in which it can be told how much of it an agent has visited.
+
+    Agents and wrappers written for gymnax run on it unchanged. Rules on top of gymnax's:
+
+    * `info` holds `position` `[3]`, where the step led, before any automatic reset and before the agent is put
+      elsewhere; `task_reward` `[]`, what the task pays, also where the reward is kept at 0; `reachable_cells` `[]`
+      int32, by which the number of visited cells can be divided; and `respawned` `[]` bool, whether the agent was put
+      elsewhere in the same episode.
+    * `info["final_observation"]` is the observation before an automatic reset.
+
+    Methods are written for one environment; map over the key and state for a batch.
+    """
+
+    @property
+    @abc.abstractmethod
+    def position_bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Lowest and highest corner of all positions."""
+
+    @abc.abstractmethod
+    def position(self, state: EnvState) -> jax.Array:
+        """Where the agent is, `[3]`."""
+
+    @abc.abstractmethod
+    def render(self, state: EnvState, track: jax.Array | None = None) -> jax.Array:
+        """A view for people, `[H, W, 3]` uint8, with the positions `track [T, 3]`; those with NaN are left out."""
