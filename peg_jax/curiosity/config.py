@@ -1,0 +1,78 @@
+"""Hyper-parameters; defaults are the published ones (episodic_curiosity.md sections 2.3, 2.4, 3)."""
+
+from typing import Literal
+
+from flax import struct
+
+from peg_jax.core.config import nested, static
+
+
+@struct.dataclass
+class NetworkConfig:
+    """Policy and value network: the published CNN for pictures, two tanh MLPs for vectors."""
+
+    channels: tuple[int, ...] = static((32, 64, 64))  # of the CNN's convolutions
+    kernels: tuple[int, ...] = static((8, 4, 3))  # their edge, pixels
+    strides: tuple[int, ...] = static((4, 2, 1))  # pixels
+    units: int = static(512)  # of the CNN's dense layer
+    mlp: tuple[int, ...] = static((64, 64))  # units of each layer of the MLPs
+
+
+@struct.dataclass
+class PPOConfig:
+    """Proximal policy optimisation."""
+
+    num_envs: int = static(12)  # parallel environments
+    rollout: int = static(256)  # steps of each between two updates
+    minibatches: int = static(4)  # per pass over a rollout
+    epochs: int = static(4)  # passes over a rollout
+    discount: float = 0.99  # gamma
+    gae_lambda: float = 0.95  # of the advantages
+    clip: float = 0.1  # of the ratio and of the value, at the start
+    learning_rate: float = 2.5e-4  # Adam's, at the start
+    decay: bool = static(True)  # let clip and learning rate fall to 0 over the budget, linearly
+    budget_factor: float = static(1.1)  # the budget is this many times `--steps`, as published
+    value_coefficient: float = 0.5  # of the value loss
+    entropy: float = 1.0941138105771857e-3  # coefficient of the entropy bonus
+    max_grad_norm: float = 0.5  # global
+    adam_epsilon: float = 1e-5  # Adam's
+
+
+@struct.dataclass
+class OracleConfig:
+    """The grid oracle: a bonus for every cell of a grid that is entered for the first time in the episode."""
+
+    cell: float = static(30.0)  # edge, in the units of the environment's positions
+    norm: float = 900.0  # a new cell pays cell^2 / norm
+    rounding: Literal["truncate", "floor"] = static("truncate")  # toward zero as published, or down
+
+
+@struct.dataclass
+class RewardConfig:
+    """What the policy maximises: `task * task reward + bonus * bonus`."""
+
+    task: float = 1.0  # weight of the task's reward
+    bonus: float = 0.0  # weight of the method's bonus
+
+
+@struct.dataclass
+class ICMConfig:
+    """Intrinsic curiosity (Pathak et al., 2017; episodic_curiosity.md section 5.1)."""
+
+    channels: int = static(32)  # of each of the four convolutions
+    units: int = static(256)  # of the hidden layers of both models
+    eta: float = 0.01  # the bonus is this many times the forward model's error, clipped to [-1, 1]
+    forward_share: float = 0.2  # of the forward model's loss; the inverse model's has the rest
+    scale: float = 10.0  # of both losses
+    total_scale: float = 20.0  # of the whole loss, PPO's included, before the gradient is clipped
+
+
+@struct.dataclass
+class CuriosityConfig:
+    """The whole algorithm."""
+
+    network: NetworkConfig = nested(NetworkConfig)
+    ppo: PPOConfig = nested(PPOConfig)
+    reward: RewardConfig = nested(RewardConfig)
+    oracle: OracleConfig = nested(OracleConfig)
+    icm: ICMConfig = nested(ICMConfig)

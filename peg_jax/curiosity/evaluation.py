@@ -1,0 +1,98 @@
+"""First episodes of a policy in fresh environments, with sampled actions (episodic_curiosity.md section 4.4)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from peg_jax.core import rng
+from peg_jax.core.types import Array, Key, Params
+from peg_jax.curiosity import networks, oracle
+from peg_jax.curiosity.networks import Apply
+from peg_jax.curiosity.task import EnvParams, EnvState, Task
+
+
+class Evaluation(NamedTuple):
+    """One entry per environment, `[N]`."""
+
+    reward: Array  # sum over the first episode, of the task's reward
+    cells: Array  # grid cells visited in it
+    share: Array  # the same as a share of the reachable ones
+    steps: Array  # its length
+
+
+class Recording(NamedTuple):
+    """One episode to look at, `[T, ...]`; what follows its end is not alive."""
+
+    obs: Array  # [T, ...] before each step
+    position: Array  # [T, 3] after each step, NaN when not alive
+    reward: Array  # [T] the task's
+    alive: Array  # [T] bool
+    first: EnvState  # the environment at the start
+
+
+def evaluate(
+    task: Task, apply: Apply, params: Params, env_params: EnvParams, num_envs: int, steps: int, key: Key
+) -> Evaluation:
+    """Play the first episodes of `num_envs` environments, at most `steps` steps each.
+
+    Args:
+        task: the environment.
+        apply: the network.
+        params: its parameters.
+        env_params: the environment's, which say the split.
+        num_envs: environments.
+        steps: static bound of an episode's length.
+        key: PRNG key.
+    """
+
+    def step(carry: tuple, key: Key) -> tuple[tuple, None]:
+        obs, env, alive, visited, total = carry
+        obs, env, done, info = _act(task, apply, params, env_params, obs, env, key)
+        new, visited = jax.vmap(oracle.visit, in_axes=(None, 0, 0))(task.grid, visited, info["position"])
+        new = new & alive
+        total = Evaluation(
+            reward=total.reward + alive * info["task_reward"],
+            cells=total.cells + new,
+            share=total.share + new / info["reachable_cells"],
+            steps=total.steps + alive,
+        )
+        return (obs, env, alive & ~done, visited, total), None
+
+    obs, env = _reset(task, env_params, num_envs, key)
+    visited = jnp.zeros((num_envs, oracle.empty(task.grid).size), bool)
+    zeros = Evaluation(*(jnp.zeros(num_envs) for _ in range(4)))
+    start = obs, env, jnp.ones(num_envs, bool), visited, zeros
+    (*_, total), _ = jax.lax.scan(step, start, jax.random.split(rng.named(key, "steps"), steps))
+    return total
+
+
+def record(task: Task, apply: Apply, params: Params, env_params: EnvParams, steps: int, key: Key) -> Recording:
+    """The first episode of one environment."""
+    obs, env = _reset(task, env_params, 1, key)
+
+    def step(carry: tuple, key: Key) -> tuple[tuple, tuple]:
+        obs, env, alive = carry
+        next_obs, env, done, info = _act(task, apply, params, env_params, obs, env, key)
+        position = jnp.where(alive, info["position"], jnp.nan)
+        return (next_obs, env, alive & ~done), (obs[0], position[0], info["task_reward"][0], alive[0])
+
+    keys = jax.random.split(rng.named(key, "steps"), steps)
+    _, recorded = jax.lax.scan(step, (obs, env, jnp.ones(1, bool)), keys)
+    return Recording(*recorded, first=jax.tree.map(lambda x: x[0], env))
+
+
+def _reset(task: Task, env_params: EnvParams, num_envs: int, key: Key) -> tuple[Array, EnvState]:
+    keys = jax.random.split(rng.named(key, "reset"), num_envs)
+    return jax.vmap(task.env.reset_env, in_axes=(0, None))(keys, env_params)
+
+
+def _act(
+    task: Task, apply: Apply, params: Params, env_params: EnvParams, obs: Array, env: EnvState, key: Key
+) -> tuple[Array, EnvState, Array, dict[str, Array]]:
+    """One sampled action in each environment, without resets: `(obs, env, done, info)`."""
+    act_key, env_key = rng.split(key, "act", "env")
+    action = networks.sample(apply(params, obs), act_key)
+    keys = jax.random.split(env_key, obs.shape[0])
+    obs, env, _, terminated, info = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(keys, env, action, env_params)
+    return obs, env, terminated | jax.vmap(task.env.is_truncated, in_axes=(0, None))(env, env_params), info

@@ -1,0 +1,67 @@
+"""What the agent asks of an environment: the gymnax API, and a position for the grid oracle."""
+
+from typing import Any, NamedTuple, Protocol
+
+from peg_jax.core.types import Array, Key
+from peg_jax.curiosity.config import OracleConfig
+from peg_jax.curiosity.oracle import Corner, Grid, make_grid
+
+EnvState = Any
+EnvParams = Any
+StepResult = tuple[Array, EnvState, Array, Array, Array, dict[str, Array]]
+
+
+class ExplorationEnvironment(Protocol):
+    """A gymnax environment whose `info` holds `position [3]`, `task_reward []` and `reachable_cells []`.
+
+    All methods are for one environment; callers `vmap`.
+    """
+
+    def reset_env(self, key: Key, params: EnvParams) -> tuple[Array, EnvState]:
+        """Start an episode: `(obs, state)`."""
+
+    def step(self, key: Key, state: EnvState, action: Array, params: EnvParams) -> StepResult:
+        """One step with automatic reset: `(obs, state, reward, terminated, truncated, info)`."""
+
+    def step_env(
+        self, key: Key, state: EnvState, action: Array, params: EnvParams
+    ) -> tuple[Array, EnvState, Array, Array, dict[str, Array]]:
+        """One step without automatic reset: `(obs, state, reward, terminated, info)`."""
+
+    def is_truncated(self, state: EnvState, params: EnvParams) -> Array:
+        """Whether the time is up."""
+
+    def action_space(self, params: EnvParams) -> Any:
+        """A gymnax `Box` or `Discrete`."""
+
+    def observation_space(self, params: EnvParams) -> Any:
+        """A gymnax `Box`."""
+
+    @property
+    def position_bounds(self) -> tuple[Corner, Corner]:
+        """Lowest and highest corner of all positions."""
+
+
+class Task(NamedTuple):
+    """An environment with what the agent reads of it once."""
+
+    env: ExplorationEnvironment
+    params: EnvParams
+    obs_shape: tuple[int, ...]
+    actions: int
+    discrete: bool
+    grid: Grid
+
+
+def make_task(env: ExplorationEnvironment, params: EnvParams, oracle: OracleConfig) -> Task:
+    """Read the sizes off an environment."""
+    space = env.action_space(params)
+    discrete = hasattr(space, "n")
+    return Task(
+        env=env,
+        params=params,
+        obs_shape=tuple(env.observation_space(params).shape),
+        actions=int(space.n) if discrete else space.shape[0],
+        discrete=discrete,
+        grid=make_grid(oracle, *env.position_bounds),
+    )

@@ -1,0 +1,166 @@
+"""The training loop as pure functions over one `TrainState`: collect, credit, learn; an epoch is a scan over updates."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from peg_jax.core import rng
+from peg_jax.core.optim import Learner, OptimizerConfig, apply_gradients, init_learner
+from peg_jax.core.types import Array, Key, Metrics, Params
+from peg_jax.curiosity import networks, ppo, rollout
+from peg_jax.curiosity.config import CuriosityConfig
+from peg_jax.curiosity.networks import Apply
+from peg_jax.curiosity.rollout import Collector, Rollout
+from peg_jax.curiosity.task import Task
+
+
+@struct.dataclass
+class Progress:
+    """Counters shared by all seeds of a run."""
+
+    updates: Array  # int32 []
+    env_steps: Array  # int32 []
+
+
+@struct.dataclass
+class SeedState:
+    """Everything of one seed."""
+
+    key: Key
+    learner: Learner
+    collector: Collector
+
+
+@struct.dataclass
+class TrainState:
+    """All that a resume needs. In a run of several seeds, `seed` has a leading axis and `progress` has none."""
+
+    seed: SeedState
+    progress: Progress
+
+
+class Batch(NamedTuple):
+    """Samples to learn from, `[B, ...]` each."""
+
+    rollout: Rollout
+    advantage: Array
+    target: Array
+
+
+def optimizer(config: CuriosityConfig, remaining: Array | float) -> OptimizerConfig:
+    """Adam as published, with the learning rate that is left."""
+    return OptimizerConfig(
+        learning_rate=config.ppo.learning_rate * remaining,  # type: ignore[arg-type]  # traced
+        epsilon=config.ppo.adam_epsilon,
+        clip=config.ppo.max_grad_norm,
+        weight_decay=0.0,
+    )
+
+
+def build_network(task: Task, config: CuriosityConfig) -> Apply:
+    """The network's function of parameters and observations."""
+    return networks.make_network(config.network, task.obs_shape, task.actions, task.discrete).apply
+
+
+def init(task: Task, config: CuriosityConfig, key: Key) -> TrainState:
+    """A run before its first update."""
+    network = networks.make_network(config.network, task.obs_shape, task.actions, task.discrete)
+    params = networks.init_params(network, task.obs_shape, rng.named(key, "init"))
+    collector = rollout.start(task, config.ppo.num_envs, rng.named(key, "reset"))
+    zero = jnp.zeros((), jnp.int32)
+    # Give every leaf its type for good: weakly typed ones would compile anew after a resume.
+    learner, collector = jax.tree.map(
+        lambda x: x.astype(x.dtype), (init_learner(params, optimizer(config, 1.0)), collector)
+    )
+    return TrainState(SeedState(key, learner, collector), Progress(zero, zero))
+
+
+def loss(
+    apply: Apply, config: CuriosityConfig, clip: Array, params: Params, batch: Batch
+) -> tuple[Array, Metrics]:
+    """PPO's loss of a minibatch, whose advantages are normalised here."""
+    policy = apply(params, batch.rollout.obs)
+    log_prob = networks.log_prob(policy, batch.rollout.action)
+    log_ratio = log_prob - batch.rollout.log_prob
+    ratio = jnp.exp(log_ratio)
+    actor = jnp.mean(ppo.policy_loss(ratio, ppo.normalize(batch.advantage), clip))
+    critic = ppo.value_loss(policy.value, batch.rollout.value, batch.target, clip)
+    entropy = jnp.mean(networks.entropy(policy))
+    total = actor + config.ppo.value_coefficient * critic - config.ppo.entropy * entropy
+    metrics = {
+        "policy_loss": actor,
+        "value_loss": critic,
+        "policy_entropy": entropy,
+        "approxkl": 0.5 * jnp.mean(log_ratio**2),
+        "clipfrac": jnp.mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32)),
+    }
+    return total, metrics
+
+
+def learn(
+    apply: Apply, config: CuriosityConfig, remaining: Array, learner: Learner, batch: Batch, key: Key
+) -> tuple[Learner, Metrics]:
+    """All passes over a rollout, in minibatches drawn anew for each pass; metrics are means."""
+    size, numbers = batch.advantage.shape[0], config.ppo
+    gradient = jax.grad(lambda params, part: loss(apply, config, numbers.clip * remaining, params, part), has_aux=True)
+
+    def one_minibatch(learner: Learner, index: Array) -> tuple[Learner, Metrics]:
+        part = jax.tree.map(lambda x: x[index], batch)
+        grads, metrics = gradient(learner.params, part)
+        learner, norm = apply_gradients(learner, grads, optimizer(config, remaining))
+        return learner, metrics | norm
+
+    def one_pass(learner: Learner, key: Key) -> tuple[Learner, Metrics]:
+        order = jax.random.permutation(key, size).reshape(numbers.minibatches, -1)
+        return jax.lax.scan(one_minibatch, learner, order)
+
+    learner, metrics = jax.lax.scan(one_pass, learner, jax.random.split(key, numbers.epochs))
+    return learner, jax.tree.map(jnp.mean, metrics)
+
+
+def update(
+    task: Task, config: CuriosityConfig, method: str, total: int, state: TrainState
+) -> tuple[TrainState, Metrics]:
+    """One update: a rollout of every environment, its advantages, and the passes over it.
+
+    Args:
+        task: the environment.
+        config: the numbers.
+        method: a name in `METHODS`.
+        total: updates over which the schedules run.
+        state: where the run is.
+    """
+    seed, apply = state.seed, build_network(task, config)
+    key = jax.random.fold_in(seed.key, state.progress.updates)
+    collect_key, learn_key = rng.split(key, "collect", "learn")
+    collector, experience = rollout.collect(
+        task, config, method, apply, seed.learner.params, seed.collector, collect_key
+    )
+    last_value = apply(seed.learner.params, collector.obs).value
+    advantage = ppo.advantages(
+        experience.reward, experience.value, experience.done, last_value, config.ppo.discount, config.ppo.gae_lambda
+    )
+    target = advantage + experience.value
+    batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), Batch(experience, advantage, target))
+    remaining = ppo.remaining(config.ppo, state.progress.updates + 1, total)
+    learner, metrics = learn(apply, config, remaining, seed.learner, batch, learn_key)
+    unexplained = jnp.var(target - experience.value) / jnp.maximum(jnp.var(target), 1e-12)
+    metrics |= {"explained_variance": 1.0 - unexplained, "rewardmean": experience.reward.mean()}
+    progress = Progress(
+        updates=state.progress.updates + 1,
+        env_steps=state.progress.env_steps + config.ppo.num_envs * config.ppo.rollout,
+    )
+    seed = dataclasses.replace(seed, learner=learner, collector=collector)
+    return TrainState(seed, progress), metrics | rollout.episode_metrics(collector.finished)
+
+
+def epoch(
+    task: Task, config: CuriosityConfig, method: str, total: int, state: TrainState, updates: int
+) -> tuple[TrainState, Metrics]:
+    """`updates` updates in one scan; metrics have a leading axis of them."""
+    return jax.lax.scan(
+        lambda state, _: update(task, config, method, total, state), state, None, length=updates
+    )
