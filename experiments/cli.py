@@ -26,10 +26,26 @@ Run = TypeVar("Run", bound=RunConfig)
 
 
 def parse_run(cls: type[Run], arguments: Sequence[str], extra: Sequence[str] = ()) -> tuple[Run, bool]:
+    """`parse_command` for a run of PEG or one of its baselines; options named in `extra` may change as well."""
+
+    def start(name: str, env: str, method: str) -> Run:
+        return preset(cls, name, env, method)
+
+    return parse_command(cls, arguments, ("preset", "env", "method"), start, validate_run, (*MAY_CHANGE, *extra))
+
+
+def parse_command(
+    cls: type[Config],
+    arguments: Sequence[str],
+    choices: Sequence[str],
+    start: Callable[..., Config],
+    validate: Callable[[Config], None],
+    may_change: Sequence[str],
+) -> tuple[Config, bool]:
     """The configuration that the command line asks for, validated, and whether it continues an existing run.
 
-    Without a run in `--logdir`, options start from `--preset`, `--env` and `--method`; with one, from what that run
-    was started with, and only options that leave its numbers alone, or are named in `extra`, may change.
+    Without a run in `--logdir`, options start from what `start` makes of the values of the options `choices`; with one,
+    from what that run was started with, and only those in `may_change`, which leave its numbers alone, may change.
 
     Raises:
         ConfigError, RunError: the user's mistakes.
@@ -37,15 +53,13 @@ def parse_run(cls: type[Run], arguments: Sequence[str], extra: Sequence[str] = (
     logdir = _peek(arguments, "logdir") or ""
     directory = RunDirectory(logdir) if logdir else None
     if directory is None or not directory.exists():
-        asked = (_peek(arguments, name) or getattr(RunConfig, name) for name in ("preset", "env", "method"))
-        start = preset(cls, *asked)
-        config = parse(cls, arguments, start)
-        validate_run(config)
+        config = parse(cls, arguments, start(*(_peek(arguments, name) or getattr(cls, name) for name in choices)))
+        validate(config)
         return config, False
     saved = directory.read_config_as(cls)
     config = parse(cls, arguments, saved)
-    _refuse_changes(encode(saved), encode(config), (*MAY_CHANGE, "logdir", *extra), logdir)
-    validate_run(config)
+    _refuse_changes(encode(saved), encode(config), (*may_change, "logdir"), logdir)
+    validate(config)
     return config, True
 
 

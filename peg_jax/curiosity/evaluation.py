@@ -24,11 +24,10 @@ class Evaluation(NamedTuple):
 class Recording(NamedTuple):
     """One episode to look at, `[T, ...]`; what follows its end is not alive."""
 
-    obs: Array  # [T, ...] before each step
-    position: Array  # [T, 3] after each step, NaN when not alive
+    obs: Array  # [T, ...] after each step
+    map: Array  # [T, H, W, 3] uint8, with the track so far
     reward: Array  # [T] the task's
     alive: Array  # [T] bool
-    first: EnvState  # the environment at the start
 
 
 def evaluate(
@@ -71,15 +70,16 @@ def record(task: Task, apply: Apply, params: Params, env_params: EnvParams, step
     """The first episode of one environment."""
     obs, env = _reset(task, env_params, 1, key)
 
-    def step(carry: tuple, key: Key) -> tuple[tuple, tuple]:
-        obs, env, alive = carry
-        next_obs, env, done, info = _act(task, apply, params, env_params, obs, env, key)
-        position = jnp.where(alive, info["position"], jnp.nan)
-        return (next_obs, env, alive & ~done), (obs[0], position[0], info["task_reward"][0], alive[0])
+    def step(carry: tuple, inputs: tuple[Array, Key]) -> tuple[tuple, Recording]:
+        (obs, env, alive, track), (time, key) = carry, inputs
+        obs, env, done, info = _act(task, apply, params, env_params, obs, env, key)
+        track = track.at[time].set(jnp.where(alive, info["position"][0], jnp.nan))
+        picture = task.env.render(jax.tree.map(lambda x: x[0], env), track)
+        return (obs, env, alive & ~done[0], track), Recording(obs[0], picture, info["task_reward"][0], alive)
 
+    start = obs, env, jnp.asarray(True), jnp.full((steps, 3), jnp.nan)
     keys = jax.random.split(rng.named(key, "steps"), steps)
-    _, recorded = jax.lax.scan(step, (obs, env, jnp.ones(1, bool)), keys)
-    return Recording(*recorded, first=jax.tree.map(lambda x: x[0], env))
+    return jax.lax.scan(step, start, (jnp.arange(steps), keys))[1]
 
 
 def _reset(task: Task, env_params: EnvParams, num_envs: int, key: Key) -> tuple[Array, EnvState]:

@@ -41,6 +41,9 @@ class ExplorationEnvironment(Protocol):
     def position_bounds(self) -> tuple[Corner, Corner]:
         """Lowest and highest corner of all positions."""
 
+    def render(self, state: EnvState, track: Array | None = None) -> Array:
+        """A view for people, `[H, W, 3]` uint8, with the positions `track [T, 3]`; those with NaN are left out."""
+
 
 class Task(NamedTuple):
     """An environment with what the agent reads of it once."""

@@ -1,0 +1,184 @@
+"""The options of an Episodic Curiosity run, their presets and their checks."""
+
+import dataclasses
+from typing import Any, Literal
+
+from flax import struct
+
+import envs
+from envs.maze3d.television import Television
+from experiments.config import override
+from peg_jax.core.config import ConfigError, nested, require, static
+from peg_jax.curiosity.config import CuriosityConfig
+from peg_jax.curiosity.methods import METHODS
+from peg_jax.curiosity.task import Task, make_task
+
+Changes = dict[str, Any]
+
+# Options that leave the numbers of a run alone, so that a resume may change them.
+MAY_CHANGE = ("steps", "eval_every", "checkpoint_every", "media_every", "compilation_cache")
+
+SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2")
+NO_REWARD = ("noreward", "norewardnofire")
+FIXED_SIZE = ("dense1", "dense2")
+
+
+@struct.dataclass
+class MazeConfig:
+    """The environment's options."""
+
+    size: int = static(17)  # cells along a maze's edge, border included; dense1 and dense2 have their own
+    height: int = static(84)  # of the view, pixels
+    width: int = static(84)  # of the view, pixels
+    episode_steps: int = static(0)  # longest episode; 0: the scenario's own
+    television: Literal["none", "image", "noise"] = static("none")  # what a noisy television in the view shows
+    television_switches: Literal["step", "action"] = static("step")  # when it switches: at each step, or by firing
+
+
+@struct.dataclass
+class CuriosityRunConfig(CuriosityConfig):
+    """Train PPO with a bonus for exploration (Episodic Curiosity, ICLR 2019)."""
+
+    scenario: str = static("verysparse")  # task
+    method: str = static("ppo_plus_grid_oracle")  # which bonus is added
+    preset: str = static("fast")  # bundle of defaults: paper, fast, wide or smoke; options given beside it win
+    maze: MazeConfig = nested(MazeConfig)
+    seed: int = static(0)  # seed of the first run; run i of several uses seed + i
+    num_seeds: int = static(1)  # independent runs in one compiled program
+    steps: int = static(20_000_000)  # environment steps of each run
+    schedule_steps: int = static(0)  # steps that the learning rate's decay is laid out for; 0: `steps`
+    logdir: str = static("")  # run directory; an existing one is resumed; empty makes a new one under runs/
+    log_every: int = static(30_720)  # environment steps per compiled epoch; one line of metrics each
+    eval_every: int = static(76_800)  # environment steps between evaluations
+    eval_envs: int = static(12)  # environments of an evaluation, for each of the two splits
+    checkpoint_every: int = static(614_400)  # environment steps between checkpoints
+    media_every: int = static(2_000_000)  # environment steps between pictures; one set is drawn at the end anyway
+    optimization: int = static(3)  # of the compiled program, 0 to 3; less compiles sooner and runs slower
+    compilation_cache: bool = static(True)  # keep compiled programs in the user's cache directory
+
+    def algorithm(self) -> CuriosityConfig:
+        """The part that the compiled program depends on."""
+        return CuriosityConfig(
+            network=self.network, ppo=self.ppo, reward=self.reward, oracle=self.oracle, icm=self.icm
+        )
+
+    @property
+    def metric(self) -> str:
+        """What is maximised: the task's reward, or coverage where there is none."""
+        return "coverage" if self.scenario in NO_REWARD else "reward"
+
+
+FAST: Changes = {
+    "maze.height": 42,
+    "maze.width": 42,
+    "network.channels": (16, 32, 32),
+    "network.kernels": (4, 4, 3),
+    "network.strides": (2, 2, 1),
+    "network.units": 128,
+    "ppo.num_envs": 64,
+    "ppo.rollout": 128,
+    "ppo.epochs": 3,
+    "ppo.minibatches": 8,
+    "ppo.learning_rate": 5e-4,
+    "steps": 2_000_000,
+    "log_every": 32_768,
+    "eval_every": 262_144,
+    "checkpoint_every": 262_144,
+    "media_every": 1_000_000,
+}
+
+# Another experiment than the published one: 85 times the environments, so 85 times fewer updates per step.
+WIDE: Changes = {
+    "ppo.num_envs": 1024,
+    "ppo.rollout": 64,
+    "ppo.minibatches": 16,
+    "log_every": 655_360,
+    "eval_every": 1_310_720,
+    "checkpoint_every": 1_310_720,
+}
+
+SMOKE: Changes = {
+    **{name: value for name, value in FAST.items() if name.split(".")[0] in ("maze", "network")},
+    "maze.size": 9,
+    "maze.episode_steps": 40,
+    "ppo.num_envs": 4,
+    "ppo.rollout": 32,
+    "ppo.epochs": 2,
+    "ppo.minibatches": 2,
+    "steps": 1_024,
+    "log_every": 256,
+    "eval_every": 512,
+    "eval_envs": 2,
+    "checkpoint_every": 512,
+    "media_every": 1_000_000,
+    "optimization": 1,
+}
+
+PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "wide": WIDE, "smoke": SMOKE}
+
+
+def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
+    """The defaults of a run: the published values, with the scenario's, the method's and the preset's changes on top.
+
+    Raises:
+        ConfigError: an unknown preset, scenario or method.
+    """
+    for option, value, known in (("preset", name, PRESETS), ("scenario", scenario, SCENARIOS), ("method", method, METHODS)):
+        if value not in known:
+            raise ConfigError(f"--{option}={value} cannot work: known {option}s: {', '.join(known)}")
+    task: Changes = {"reward.task": 0.0} if scenario in NO_REWARD else {}
+    own = {"maze.size": MazeConfig.size} if scenario in FIXED_SIZE else {}
+    config = CuriosityRunConfig(scenario=scenario, method=method, preset=name)
+    return override(config, task | METHODS[method].numbers | PRESETS[name] | own)
+
+
+def run_task(config: CuriosityRunConfig) -> Task:
+    """The task of a run, in the stream of mazes for training."""
+    maze = config.maze
+    options: dict[str, Any] = {"height": maze.height, "width": maze.width}
+    if config.scenario not in FIXED_SIZE:
+        options["size"] = maze.size
+    if maze.television != "none":
+        options["television"] = Television(maze.television, maze.television_switches)
+    env, params = envs.make(f"maze3d_{config.scenario}", **options)
+    if maze.episode_steps:
+        params = dataclasses.replace(params, max_steps_in_episode=maze.episode_steps)
+    return make_task(env, params, config.oracle)
+
+
+def validate(config: CuriosityRunConfig) -> None:
+    """Refuse options that cannot work, before anything is compiled.
+
+    Raises:
+        ConfigError: names the option, its value and what would work.
+    """
+    maze, ppo, network = config.maze, config.ppo, config.network
+    require(config.scenario in SCENARIOS, "scenario", config.scenario, f"known scenarios: {', '.join(SCENARIOS)}")
+    require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
+    for option in ("num_seeds", "steps", "log_every", "eval_every", "eval_envs", "checkpoint_every", "media_every"):
+        require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
+    for option in ("num_envs", "rollout", "minibatches", "epochs"):
+        require(getattr(ppo, option) >= 1, f"ppo.{option}", getattr(ppo, option), "it must be at least 1")
+    require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
+    require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")
+    samples = ppo.num_envs * ppo.rollout
+    require(
+        samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples"
+    )
+    require(maze.size % 2 == 1 and maze.size >= 5, "maze.size", maze.size, "it must be odd, and at least 5")
+    fixed = config.scenario not in FIXED_SIZE or maze.size == MazeConfig.size
+    require(fixed, "maze.size", maze.size, f"{config.scenario} has a size of its own; leave it out")
+    require(maze.height % 2 == 0 and maze.height >= 2, "maze.height", maze.height, "it must be even, and at least 2")
+    require(maze.width >= 2, "maze.width", maze.width, "it must be at least 2")
+    require(maze.episode_steps >= 0, "maze.episode_steps", maze.episode_steps, "it cannot be negative")
+    waits = maze.television != "none" and maze.television_switches == "action"
+    silent = waits and config.scenario == "norewardnofire"
+    require(not silent, "maze.television_switches", "action", "norewardnofire has no action to switch it by; use step")
+    require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
+    lengths = {len(network.channels), len(network.kernels), len(network.strides)}
+    require(len(lengths) == 1, "network.kernels", network.kernels, "channels, kernels and strides need equal lengths")
+    height, width = maze.height, maze.width
+    for kernel, stride in zip(network.kernels, network.strides, strict=True):
+        height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+    fits = f"a view of {maze.height} x {maze.width} is too small for these kernels and strides"
+    require(min(height, width) >= 1, "network.kernels", network.kernels, fits)

@@ -1,0 +1,138 @@
+"""Invariants of the mazes (episodic_curiosity.md sections 4.2 and 9, point 16), over thousands of seeds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from envs.maze3d.explore import Explore
+from envs.maze3d.generation import ROOM, SPAWNS_PER_ROOM, generate
+from envs.maze3d.paths import UNREACHABLE, distances
+from envs.maze3d.types import Maze
+
+SEEDS, BATCH, SIZE = 10_000, 1_000, 17
+
+
+@pytest.fixture(scope="module")
+def mazes() -> tuple[Maze, np.ndarray]:
+    """Ten thousand mazes, and whether every floor cell of each is reached from one of its goals."""
+
+    def one(key: jax.Array) -> tuple[Maze, jax.Array]:
+        maze = generate(key, SIZE)
+        first = jnp.zeros(maze.goal.size, bool).at[jnp.argmax(maze.goal)].set(True).reshape(maze.goal.shape)
+        reached = distances(~maze.wall, first) < UNREACHABLE
+        return maze, jnp.all(reached == ~maze.wall)
+
+    keys = jax.random.split(jax.random.key(0), SEEDS).reshape(-1, BATCH)
+    results = jax.jit(lambda keys: jax.lax.map(jax.vmap(one), keys))(keys)
+    return jax.tree.map(lambda x: np.asarray(x).reshape(SEEDS, *x.shape[2:]), results)
+
+
+def ways_out(floor: np.ndarray) -> np.ndarray:
+    return sum(np.roll(floor, shift, axis).astype(int) for shift in (1, -1) for axis in (1, 2))  # type: ignore[return-value]
+
+
+def test_everything_is_connected(mazes: tuple[Maze, np.ndarray]) -> None:
+    assert mazes[1].all()
+
+
+def test_the_border_is_solid(mazes: tuple[Maze, np.ndarray]) -> None:
+    wall = mazes[0].wall
+    assert wall[:, 0].all() and wall[:, -1].all() and wall[:, :, 0].all() and wall[:, :, -1].all()
+
+
+def test_there_are_no_dead_ends_outside_rooms(mazes: tuple[Maze, np.ndarray]) -> None:
+    floor = ~mazes[0].wall
+    assert (ways_out(floor)[floor & ~mazes[0].room] >= 2).all()
+
+
+def test_horseshoe_bends_are_cut_short(mazes: tuple[Maze, np.ndarray]) -> None:
+    """No corridor goes around a single pillar between two nodes that could be joined."""
+    maze, floor = mazes[0], ~mazes[0].wall
+    plain, ways = floor & ~maze.room & ~maze.connector, ways_out(~mazes[0].wall)
+    corner = plain & (ways == 2)
+    found = 0
+    for away, side in [((1, 0), (0, 1)), ((-1, 0), (0, 1)), ((0, 1), (1, 0)), ((0, -1), (1, 0))]:
+
+        def at(grid: np.ndarray, a: int, s: int, away: tuple = away, side: tuple = side) -> np.ndarray:
+            return np.roll(grid, (-a * away[0] - s * side[0], -a * away[1] - s * side[1]), (1, 2))
+
+        legs = at(plain, 1, 0) & at(corner, 2, 0) & at(plain, 2, 1) & at(corner, 2, 2) & at(plain, 1, 2)
+        found += (legs & floor & at(floor, 0, 2) & ~at(floor, 0, 1))[:, 1::2, 1::2].sum()
+    assert found == 0
+
+
+def test_rooms_are_squares_with_five_spawns_and_four_goals(mazes: tuple[Maze, np.ndarray]) -> None:
+    maze = mazes[0]
+    cells = maze.room.sum((1, 2))
+    assert (cells % ROOM**2 == 0).all()
+    rooms = cells // ROOM**2
+    assert rooms.min() >= 1 and rooms.max() == 9
+    assert (maze.spawn.sum((1, 2)) == SPAWNS_PER_ROOM * rooms).all()
+    assert (maze.goal.sum((1, 2)) == (ROOM**2 - SPAWNS_PER_ROOM) * rooms).all()
+    assert not (maze.spawn & maze.goal).any()
+    assert ((maze.spawn | maze.goal) == maze.room).all()
+
+
+def test_connectors_join_two_sides(mazes: tuple[Maze, np.ndarray]) -> None:
+    maze = mazes[0]
+    floor = ~maze.wall
+    assert (maze.connector <= floor).all()
+    assert (ways_out(floor)[maze.connector] == 2).all()
+    assert maze.connector.any((1, 2)).mean() > 0.99
+
+
+def test_mazes_are_all_different(mazes: tuple[Maze, np.ndarray]) -> None:
+    assert len(np.unique(mazes[0].wall.reshape(SEEDS, -1), axis=0)) == SEEDS
+
+
+@pytest.fixture(scope="module")
+def lives() -> dict[str, np.ndarray]:
+    """Two thousand episodes with doors, with ten lives each; every life at least ten cells from the goal."""
+    rules = Explore(SIZE, min_distance=10, doors=True)
+
+    def life(key: jax.Array, maze: Maze, goal_distance: jax.Array) -> dict[str, jax.Array]:
+        body, door = rules.new_life(key, maze, goal_distance)
+        x, y = body.pos.astype(int)
+        passable = ~maze.wall & (door == 0)
+        closed, connectors = jnp.sum(door > 0), jnp.sum(maze.connector)
+        return {
+            "distance": goal_distance[y, x],
+            "open": distances(passable, goal_distance == 0)[y, x] < UNREACHABLE,
+            "on_spawn": maze.spawn[y, x],
+            "doors_on_connectors": jnp.all((door > 0) <= maze.connector),
+            "closed": closed,
+            "connectors": connectors,
+            "door": door,
+        }
+
+    def episode(key: jax.Array) -> dict[str, jax.Array]:
+        begin = rules.begin(key)
+        keys = jax.random.split(jax.random.fold_in(key, 1), 10)
+        result = jax.vmap(life, in_axes=(0, None, None))(keys, begin.maze, begin.goal_distance)
+        farthest = jnp.max(jnp.where(begin.maze.spawn, begin.goal_distance, 0))
+        return result | {"farthest": jnp.broadcast_to(farthest, (10,))}
+
+    results = jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(1), 2_000))
+    return {name: np.asarray(value) for name, value in results.items()}
+
+
+def test_every_life_of_very_sparse_is_ten_cells_from_the_goal(lives: dict[str, np.ndarray]) -> None:
+    far = lives["farthest"] >= 10
+    assert far.mean() > 0.99
+    assert (lives["distance"][far] >= 10).all()
+    assert (lives["distance"][~far] == lives["farthest"][~far]).all()
+    assert lives["on_spawn"].all()
+
+
+def test_doors_leave_a_path_and_half_of_the_others_open(lives: dict[str, np.ndarray]) -> None:
+    assert lives["open"].all()
+    assert lives["doors_on_connectors"].all()
+    # Of d doors off the path, floor(d / 2) open and the rest stay shut; the path takes some of the connectors.
+    assert (lives["closed"] <= (lives["connectors"] + 1) // 2).all()
+    assert lives["closed"].mean() > 2
+
+
+def test_doors_change_from_life_to_life(lives: dict[str, np.ndarray]) -> None:
+    doors = lives["door"]
+    assert (doors[:, 0] != doors[:, 1]).any((1, 2)).mean() > 0.9
