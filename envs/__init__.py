@@ -18,7 +18,7 @@ from envs.base import ExplorationEnvironment, GoalEnvironment
 
 __all__ = ["ExplorationEnvironment", "GoalEnvironment", "make", "registered"]
 
-# Name -> module and class or function; imported on use, so that one environment's dependencies do not burden the others.
+# Name -> module and maker; imported on use, so that one environment's dependencies do not burden the others.
 _REGISTRY = {
     "maze3d_dense1": "envs.maze3d:dense1",
     "maze3d_dense2": "envs.maze3d:dense2",

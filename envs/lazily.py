@@ -15,7 +15,7 @@ _CHUNKS = 16
 def only_where(function: Callable[..., Tree]) -> Callable[..., Tree]:
     """`function(*args)` as `chosen(flag, otherwise, *args)`, which computes it only where `flag []` is set.
 
-    `otherwise` is the result elsewhere, a tree like that of `function`. For one member this is `lax.cond`. Under `vmap`,
+    `otherwise` is the result elsewhere, a tree like that of `function`. For one member this is `lax.cond`. With `vmap`,
     where `lax.cond` would compute everything for everyone, the flagged members are gathered, computed some at a time,
     and put back: the cost is that of the flagged members, at any depth of `vmap`, and nothing where no flag is set.
     """

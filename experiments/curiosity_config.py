@@ -58,9 +58,7 @@ class CuriosityRunConfig(CuriosityConfig):
 
     def algorithm(self) -> CuriosityConfig:
         """The part that the compiled program depends on."""
-        return CuriosityConfig(
-            network=self.network, ppo=self.ppo, reward=self.reward, oracle=self.oracle, icm=self.icm
-        )
+        return CuriosityConfig(network=self.network, ppo=self.ppo, reward=self.reward, oracle=self.oracle)
 
     @property
     def metric(self) -> str:
@@ -123,7 +121,11 @@ def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
     Raises:
         ConfigError: an unknown preset, scenario or method.
     """
-    for option, value, known in (("preset", name, PRESETS), ("scenario", scenario, SCENARIOS), ("method", method, METHODS)):
+    for option, value, known in (
+        ("preset", name, PRESETS),
+        ("scenario", scenario, SCENARIOS),
+        ("method", method, METHODS),
+    ):
         if value not in known:
             raise ConfigError(f"--{option}={value} cannot work: known {option}s: {', '.join(known)}")
     task: Changes = {"reward.task": 0.0} if scenario in NO_REWARD else {}
@@ -162,9 +164,7 @@ def validate(config: CuriosityRunConfig) -> None:
     require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
     require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")
     samples = ppo.num_envs * ppo.rollout
-    require(
-        samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples"
-    )
+    require(samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples")
     require(maze.size % 2 == 1 and maze.size >= 5, "maze.size", maze.size, "it must be odd, and at least 5")
     fixed = config.scenario not in FIXED_SIZE or maze.size == MazeConfig.size
     require(fixed, "maze.size", maze.size, f"{config.scenario} has a size of its own; leave it out")

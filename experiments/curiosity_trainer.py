@@ -156,8 +156,7 @@ class CuriosityTrainer:
         keys = evaluation_keys(seed_keys(self.config), self.env_steps)
         for index, (path, writer) in enumerate(zip(self.seed_paths, self.writers, strict=True)):
             params = jax.tree.map(lambda x, index=index: x[index], self.state.seed.learner.params)
-            pictures = jax.tree.map(np.asarray, self.recorder(params, keys[index]))
-            frames = video(pictures)
+            frames = video(self.recorder(params, keys[index]))
             write_animation(path / "media" / f"episode_{self.env_steps}", frames, fps=15)
             series = read_metrics(path / "metrics.jsonl")
             panels = {name: {"run": (series[name].steps, series[name].values)} for name in CURVES if name in series}
@@ -168,11 +167,12 @@ class CuriosityTrainer:
 
 def video(pictures: Pictures) -> np.ndarray:
     """The view, enlarged, beside the map: uint8 `[T, H, W, 3]`."""
-    length = max(1, int(np.sum(pictures.alive)))
+    shown, above, alive = map(np.asarray, pictures)
+    length = max(1, int(alive.sum()))
     chosen = np.linspace(0, length - 1, min(length, VIDEO_FRAMES)).astype(int)
-    factor = max(1, 168 // pictures.view.shape[1])
-    view = pictures.view[chosen].repeat(factor, axis=1).repeat(factor, axis=2)
-    above = pictures.map[chosen].repeat(2, axis=1).repeat(2, axis=2)
+    factor = max(1, 168 // shown.shape[1])
+    view = shown[chosen].repeat(factor, axis=1).repeat(factor, axis=2)
+    above = above[chosen].repeat(2, axis=1).repeat(2, axis=2)
     return tile([view, above], columns=2)
 
 
@@ -182,7 +182,7 @@ class RewardTable:
     def __init__(self, path: Path, name: str, resumed_at: int | None) -> None:
         """Open; rows of an earlier attempt after `resumed_at` are dropped, all of them if it is None."""
         self.path, header = path, ["step", name, "timestamp_s"]
-        rows = list(csv.reader(path.open())) [1:] if path.exists() and resumed_at is not None else []
+        rows = list(csv.reader(path.open()))[1:] if path.exists() and resumed_at is not None else []
         kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= (resumed_at or 0)]
         with replacing(path) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([header, *kept])

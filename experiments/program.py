@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,19 @@ def enable_compilation_cache() -> Path:
     return path
 
 
-def seed_keys(config: RunConfig) -> Key:
+class Seeded(Protocol):
+    """Options of a run of one or more seeds."""
+
+    @property
+    def seed(self) -> int:
+        """Of the first run."""
+
+    @property
+    def num_seeds(self) -> int:
+        """Runs in one program."""
+
+
+def seed_keys(config: Seeded) -> Key:
     """One key per run, `[num_seeds]`: run i has the key that a solo run with seed + i has."""
     return jnp.stack([jax.random.key(config.seed + index) for index in range(config.num_seeds)])
 

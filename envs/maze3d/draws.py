@@ -11,9 +11,7 @@ def uniforms(key: jax.Array, *shapes: tuple[int, ...]) -> list[jax.Array]:
     sizes = [math.prod(shape) for shape in shapes]
     numbers = jax.random.uniform(key, (sum(sizes),))
     ends = [sum(sizes[: index + 1]) for index in range(len(sizes))]
-    return [
-        numbers[end - size : end].reshape(shape) for shape, size, end in zip(shapes, sizes, ends, strict=True)
-    ]
+    return [numbers[end - size : end].reshape(shape) for shape, size, end in zip(shapes, sizes, ends, strict=True)]
 
 
 def integers(uniform: jax.Array, low: jax.Array | int, high: jax.Array | int) -> jax.Array:

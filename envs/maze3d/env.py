@@ -202,9 +202,7 @@ def split_key(key: jax.Array, split: int | jax.Array) -> jax.Array:
     words = jax.random.key_data(key)
     bits = (len(SPLITS) - 1).bit_length()
     mark = jnp.asarray(split, words.dtype) << (32 - bits)
-    return jax.random.wrap_key_data(
-        words.at[..., 0].set((words[..., 0] >> bits) ^ mark), impl=jax.random.key_impl(key)
-    )
+    return jax.random.wrap_key_data(words.at[..., 0].set((words[..., 0] >> bits) ^ mark), impl=jax.random.key_impl(key))
 
 
 def _shoot(seed: jax.Array, solid: jax.Array, state: EnvState, fires: jax.Array) -> Shot:

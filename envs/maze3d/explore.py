@@ -76,9 +76,7 @@ class Explore:
     def after_move(self, key: jax.Array, state: EnvState) -> tuple[EnvState, Outcome]:
         """Reward the goal and start the next life."""
         reached = touched(state)[0]
-        body, door = only_where(self.new_life)(
-            reached, (state.body, state.door), key, state.maze, state.goal_distance
-        )
+        body, door = only_where(self.new_life)(reached, (state.body, state.door), key, state.maze, state.goal_distance)
         state = dataclasses.replace(state, body=body, door=door, collected=state.collected + reached)
         return state, Outcome(reward=GOAL_REWARD * reached, respawned=reached)
 

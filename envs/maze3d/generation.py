@@ -170,34 +170,40 @@ def _without_a_bend(floor: jax.Array, room: jax.Array, connector: jax.Array) -> 
     A bend leaves a node, goes on to the next node, one to the side and back; nothing branches off it. Its two ends are
     joined directly instead.
     """
-    plain = floor & ~room & ~connector
     ways = sum(side.astype(jnp.int32) for side in neighbours(floor, False))
-    corner = plain & (ways == 2)
-    found = jnp.stack([_bends(plain, corner, floor, turn) for turn in range(4)])
-    index = jnp.argmax(found)
-    turn, y, x = jnp.unravel_index(index, found.shape)
-    # The bend's first end is at (y, x); `away` leads out along the bend and `side` to its other end.
-    away, side = jnp.asarray(_TURNS)[turn], jnp.asarray(_TURNS)[(turn + 1) % 4]
-    first = jnp.stack([y, x])
-    removed = [first + away, first + 2 * away, first + 2 * away + side, first + 2 * (away + side), first + away + 2 * side]
-    removed_y, removed_x = jnp.stack(removed).T
-    joined = first + side
-    cut = floor.at[removed_y, removed_x].set(False).at[joined[0], joined[1]].set(True)
-    return jnp.where(found.reshape(-1)[index], cut, floor)
+    plain = floor & ~room & ~connector
+    layers = jnp.stack([floor, plain, plain & (ways == 2)])
+    found = jax.vmap(_bends)(jnp.stack([jnp.rot90(layers, quarter, axes=(1, 2)) for quarter in range(4)]))
+    turn, y, x = jnp.unravel_index(jnp.argmax(found), found.shape)
+    turned = jnp.stack([jnp.rot90(floor, quarter) for quarter in range(4)])[turn]
+    cut = _shortened(turned, y, x)
+    back = jnp.stack([jnp.rot90(cut, -quarter) for quarter in range(4)])[turn]
+    return jnp.where(jnp.any(found), back, floor)
 
 
-_TURNS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (y, x) steps, each a quarter turn from the one before
+# A bend to the right: from a node two cells right, two up and two back, in steps (up, right).
+_BEND = np.array([(0, 1), (0, 2), (1, 2), (2, 2), (2, 1)])
 
 
-def _bends(plain: jax.Array, corner: jax.Array, floor: jax.Array, turn: int) -> jax.Array:
-    """`[H, W]` bool: a bend in direction `turn` has its first end here."""
-    (ay, ax), (sy, sx) = _TURNS[turn], _TURNS[(turn + 1) % 4]
+def _bends(layers: jax.Array) -> jax.Array:
+    """`[H, W]` bool: a bend to the right has its lower end here.
 
-    def at(grid: jax.Array, away: int, side: int) -> jax.Array:
-        return jnp.roll(grid, (-away * ay - side * sy, -away * ax - side * sx), (0, 1))
+    Args:
+        layers: `[3, H, W]` floor; the part of it where a corridor may be removed; of that, where two ways meet.
+    """
+    size = layers.shape[1]
 
-    legs = at(plain, 1, 0) & at(corner, 2, 0) & at(plain, 2, 1) & at(corner, 2, 2) & at(plain, 1, 2)
-    return legs & floor & at(floor, 0, 2) & ~at(floor, 0, 1) & _nodes(floor.shape)
+    def at(layer: int, up: int, right: int) -> jax.Array:
+        return layers[layer, 1 + up : size - 3 + up, 1 + right : size - 3 + right]
+
+    legs = at(1, *_BEND[0]) & at(2, *_BEND[1]) & at(1, *_BEND[2]) & at(2, *_BEND[3]) & at(1, *_BEND[4])
+    ends = at(0, 0, 0) & ~at(0, 1, 0) & at(0, 2, 0)
+    return jnp.pad(legs & ends, ((1, 3), (1, 3))) & _nodes((size, size))
+
+
+def _shortened(floor: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+    """The grid with the bend whose lower end is at `(y, x)` walled up and its ends joined."""
+    return floor.at[y + _BEND[:, 0], x + _BEND[:, 1]].set(False, mode="drop").at[y + 1, x].set(True, mode="drop")
 
 
 def _nodes(shape: tuple[int, ...]) -> np.ndarray:
@@ -206,7 +212,7 @@ def _nodes(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def place_markers(uniform: jax.Array, regions: Regions) -> tuple[jax.Array, jax.Array]:
-    """Spawn and goal cells, `[H, W]` bool each: in every room the five lowest numbers for spawns, the rest for goals."""
+    """Spawn and goal cells, `[H, W]` bool each: in every room the five lowest numbers for spawns, others for goals."""
     rank = ranks(uniform)
     offset_y, offset_x = np.divmod(np.arange(ROOM * ROOM), ROOM)
     there = regions.origins[:, :1] >= 0

@@ -45,7 +45,7 @@ def distances(open_cells: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def walk_down(distance: jax.Array, start: jax.Array) -> jax.Array:
-    """The cells of the path from `start [2]` (y, x) down to distance 0, `[H, W]` bool; only the start if it has none."""
+    """The cells of the path from `start [2]` (y, x) down to distance 0, `[H, W]` bool; without one, the start alone."""
 
     def step(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         here, on_path = carry

@@ -157,8 +157,12 @@ def build(plan: Plan) -> tuple[Maze, jax.Array]:
     room = inside & (plan.rank >= 0)[owner]
     first, second = _PAIRS[:_DOORS].T
     # A door stands in the first row or the middle column of the rooms that it joins.
-    door_y = np.where(second == first + 1, 1 + (first // COLUMNS) * (ROOM_HEIGHT + 1), (first // COLUMNS + 1) * (ROOM_HEIGHT + 1))
-    door_x = np.where(second == first + 1, (first % COLUMNS + 1) * (ROOM_WIDTH + 1), 2 + (first % COLUMNS) * (ROOM_WIDTH + 1))
+    door_y = np.where(
+        second == first + 1, 1 + (first // COLUMNS) * (ROOM_HEIGHT + 1), (first // COLUMNS + 1) * (ROOM_HEIGHT + 1)
+    )
+    door_x = np.where(
+        second == first + 1, (first % COLUMNS + 1) * (ROOM_WIDTH + 1), 2 + (first % COLUMNS) * (ROOM_WIDTH + 1)
+    )
     passage = jnp.zeros((height, width), bool).at[door_y, door_x].set(plan.door >= 0)
     closed = jnp.where((plan.door >= 0) & (plan.door < _OPEN), plan.door + 1, 0)
     door = jnp.zeros((height, width), jnp.int32).at[door_y, door_x].set(closed)

@@ -136,9 +136,7 @@ def _fade(distance: jax.Array | np.ndarray) -> jax.Array:
     return jnp.maximum(0.35, 1.0 / (1.0 + 0.07 * distance))
 
 
-def _surfaces(
-    down: jax.Array, plane: Material, pos: jax.Array, directions: jax.Array, columns: Columns
-) -> Scene:
+def _surfaces(down: jax.Array, plane: Material, pos: jax.Array, directions: jax.Array, columns: Columns) -> Scene:
     """Walls, posters, and the floor or ceiling, for some rows of pixels `down [R]`."""
     down = down[:, None]
     height = EYE_HEIGHT - down * columns.distance
@@ -149,8 +147,8 @@ def _surfaces(
     poster = textures.brightness(columns.poster, from_middle[0] + 0.5, from_middle[1] + 0.5, columns.seed)
 
     flat_distance = EYE_HEIGHT / jnp.abs(down)
-    ground = [pos[axis] + flat_distance * directions[:, axis] for axis in range(2)]
-    flat = textures.brightness(plane, *ground, jnp.uint32(0))
+    ground_x, ground_y = pos[0] + flat_distance * directions[:, 0], pos[1] + flat_distance * directions[:, 1]
+    flat = textures.brightness(plane, ground_x, ground_y, jnp.uint32(0))
 
     part = jnp.where(is_wall, jnp.where(on_poster, poster, wall), flat)
     distance = jnp.where(is_wall, columns.distance, flat_distance)
@@ -190,15 +188,13 @@ def _objects(
 def _splash(
     camera: Camera, down: jax.Array, shot: Shot, depth: jax.Array, lateral: jax.Array, noise: Color, scene: Scene
 ) -> Color:
-    """A shot: a burst of random colours where it hit, growing for some steps, and a flash at the gun when it is fired."""
+    """A shot: a burst of random colours where it hit, growing for some steps, and a flash at the gun at first."""
     right, down = jnp.asarray(camera.right), down[:, None]
     radius = 0.15 + 0.06 * shot.age
     spread = (right * depth - lateral) ** 2 + (down * depth) ** 2
     burst = (spread < radius**2) & (shot.age < SPLASH_STEPS) & (depth > NEAR) & (depth - 0.05 < scene.distance)
     flash = (jnp.abs(right) < 0.22) & (down > 0.6 * camera.down[-1]) & (shot.age == 0)
-    red, green, blue = (
-        jnp.where(burst | flash, grain, plane) for grain, plane in zip(noise, scene.color, strict=True)
-    )
+    red, green, blue = (jnp.where(burst | flash, grain, plane) for grain, plane in zip(noise, scene.color, strict=True))
     return red, green, blue
 
 

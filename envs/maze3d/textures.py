@@ -48,8 +48,8 @@ class Material(NamedTuple):
     threshold: jax.Array
     sharpness: jax.Array  # of the shape's edge
     mottle: jax.Array  # how much brightness varies from tile to tile, 0 to 1
-    dark: tuple[jax.Array, jax.Array, jax.Array]  # red, green, blue in [0, 1]
-    light: tuple[jax.Array, jax.Array, jax.Array]
+    dark: list[jax.Array]  # red, green, blue in [0, 1]
+    light: list[jax.Array]
 
 
 NUMBERS = len(Material._fields) - 2
@@ -99,7 +99,7 @@ def unpack(rows: jax.Array) -> Material:
     """`[..., NUMBERS + 6]` as a `Material` of arrays `[...]`."""
     numbers = [rows[..., index] for index in range(NUMBERS + 6)]
     dark, light = numbers[NUMBERS : NUMBERS + 3], numbers[NUMBERS + 3 :]
-    return Material(*numbers[:NUMBERS], dark=(dark[0], dark[1], dark[2]), light=(light[0], light[1], light[2]))
+    return Material._make([*numbers[:NUMBERS], dark, light])
 
 
 def brightness(material: Material, u: jax.Array, v: jax.Array, seed: jax.Array) -> jax.Array:
@@ -125,9 +125,10 @@ def brightness(material: Material, u: jax.Array, v: jax.Array, seed: jax.Array) 
     return inside * (1.0 - material.mottle * (tile & 255).astype(jnp.float32) / 255.0)
 
 
-def hashed(seed: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+def hashed(seed: jax.Array, row: jax.Array | np.ndarray, column: jax.Array | np.ndarray) -> jax.Array:
     """A number that looks random for each seed and place, uint32."""
-    mixed = seed ^ (row.astype(jnp.uint32) * jnp.uint32(0x85EBCA77)) ^ (column.astype(jnp.uint32) * jnp.uint32(0xC2B2AE3D))
+    row, column = jnp.asarray(row).astype(jnp.uint32), jnp.asarray(column).astype(jnp.uint32)
+    mixed = seed ^ (row * jnp.uint32(0x85EBCA77)) ^ (column * jnp.uint32(0xC2B2AE3D))
     mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x2C1B3C6D)
     mixed = (mixed ^ (mixed >> 12)) * jnp.uint32(0x297A2D39)
     return mixed ^ (mixed >> 15)

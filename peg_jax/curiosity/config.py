@@ -56,18 +56,6 @@ class RewardConfig:
 
 
 @struct.dataclass
-class ICMConfig:
-    """Intrinsic curiosity (Pathak et al., 2017; episodic_curiosity.md section 5.1)."""
-
-    channels: int = static(32)  # of each of the four convolutions
-    units: int = static(256)  # of the hidden layers of both models
-    eta: float = 0.01  # the bonus is this many times the forward model's error, clipped to [-1, 1]
-    forward_share: float = 0.2  # of the forward model's loss; the inverse model's has the rest
-    scale: float = 10.0  # of both losses
-    total_scale: float = 20.0  # of the whole loss, PPO's included, before the gradient is clipped
-
-
-@struct.dataclass
 class CuriosityConfig:
     """The whole algorithm."""
 
@@ -75,4 +63,3 @@ class CuriosityConfig:
     ppo: PPOConfig = nested(PPOConfig)
     reward: RewardConfig = nested(RewardConfig)
     oracle: OracleConfig = nested(OracleConfig)
-    icm: ICMConfig = nested(ICMConfig)

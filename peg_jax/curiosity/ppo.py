@@ -1,4 +1,4 @@
-"""Proximal policy optimisation (Schulman et al., 2017), as in OpenAI baselines' PPO2 (episodic_curiosity.md section 3)."""
+"""Proximal policy optimisation (Schulman et al., 2017) as in baselines' PPO2 (episodic_curiosity.md section 3)."""
 
 import chex
 import jax
@@ -59,7 +59,7 @@ def value_loss(value: Array, old_value: Array, target: Array, clip: Array | floa
 
 def num_updates(config: PPOConfig, steps: int) -> int:
     """Updates of a whole run: the budget is `steps` times `budget_factor`, and partial rollouts are left out."""
-    return int(round(steps * config.budget_factor)) // (config.num_envs * config.rollout)
+    return round(steps * config.budget_factor) // (config.num_envs * config.rollout)
 
 
 def remaining(config: PPOConfig, update: Array | int, total: Array | int) -> Array:

@@ -85,9 +85,7 @@ def collect(
             running=jax.tree.map(lambda x: jnp.where(done, 0.0, x), running),
             finished=jax.tree.map(lambda now, before: jnp.where(done, now, before), running, collector.finished),
         )
-        return after, Rollout(
-            collector.obs, action, networks.log_prob(policy, action), policy.value, reward, done
-        )
+        return after, Rollout(collector.obs, action, networks.log_prob(policy, action), policy.value, reward, done)
 
     return jax.lax.scan(step, collector, jax.random.split(key, config.ppo.rollout))
 

@@ -1,4 +1,4 @@
-"""The training loop as pure functions over one `TrainState`: collect, credit, learn; an epoch is a scan over updates."""
+"""Training as pure functions over one `TrainState`: collect, credit, learn; an epoch is a scan over updates."""
 
 import dataclasses
 from typing import NamedTuple
@@ -78,9 +78,7 @@ def init(task: Task, config: CuriosityConfig, key: Key) -> TrainState:
     return TrainState(SeedState(key, learner, collector), Progress(zero, zero))
 
 
-def loss(
-    apply: Apply, config: CuriosityConfig, clip: Array, params: Params, batch: Batch
-) -> tuple[Array, Metrics]:
+def loss(apply: Apply, config: CuriosityConfig, clip: Array, params: Params, batch: Batch) -> tuple[Array, Metrics]:
     """PPO's loss of a minibatch, whose advantages are normalised here."""
     policy = apply(params, batch.rollout.obs)
     log_prob = networks.log_prob(policy, batch.rollout.action)
@@ -161,6 +159,4 @@ def epoch(
     task: Task, config: CuriosityConfig, method: str, total: int, state: TrainState, updates: int
 ) -> tuple[TrainState, Metrics]:
     """`updates` updates in one scan; metrics have a leading axis of them."""
-    return jax.lax.scan(
-        lambda state, _: update(task, config, method, total, state), state, None, length=updates
-    )
+    return jax.lax.scan(lambda state, _: update(task, config, method, total, state), state, None, length=updates)

@@ -1,0 +1,283 @@
+"""The scenarios as gymnax environments: episodes, rewards, ends, splits and pixels."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+from envs.lazily import only_where
+from envs.maze3d import SPLITS, Television, coverage, sprites
+from envs.maze3d.env import split_key
+from envs.maze3d.types import EnvState
+
+COUNT = 6
+
+
+class Bench:
+    """A scenario with its compiled functions, for a batch of `COUNT`."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.env, params = envs.make(f"maze3d_{name}", height=42, width=42, **options)
+        self.params = dataclasses.replace(params, max_steps_in_episode=30)
+        self.reset = jax.jit(jax.vmap(self.env.reset_env, in_axes=(0, None)))
+        self.step = jax.jit(jax.vmap(self.env.step, in_axes=(0, 0, 0, None)))
+
+    def start(self, seed: int = 0) -> tuple[jax.Array, EnvState]:
+        return self.reset(self.keys(seed), self.params)
+
+    def keys(self, seed: int) -> jax.Array:
+        return jax.random.split(jax.random.key(seed), COUNT)
+
+    def act(self, state: EnvState, name: str, seed: int = 1) -> tuple:
+        actions = jnp.full(COUNT, self.env.actions.index(name))
+        return self.step(self.keys(seed), state, actions, self.params)
+
+
+def put(state: EnvState, pos: jax.Array, yaw: float | None = None) -> EnvState:
+    """Place all agents, at rest."""
+    yaws = state.body.yaw if yaw is None else jnp.full(COUNT, yaw)
+    body = dataclasses.replace(state.body, pos=pos, velocity=jnp.zeros((COUNT, 2)), yaw=yaws)
+    return dataclasses.replace(state, body=body)
+
+
+@pytest.fixture(scope="module")
+def doors() -> Bench:
+    return Bench("sparseplusdoors", size=9, television=Television("noise", "action"))
+
+
+@pytest.fixture(scope="module")
+def puzzle() -> Bench:
+    return Bench("dense1")
+
+
+@pytest.fixture(scope="module")
+def collect() -> Bench:
+    return Bench("dense2")
+
+
+def test_an_episode_is_cut_by_the_clock_and_a_fresh_one_follows(doors: Bench) -> None:
+    obs, state = doors.start()
+    assert obs.shape == (COUNT, 42, 42, 3) and obs.dtype == jnp.uint8
+    first = state
+    for step in range(30):
+        obs, state, _, terminated, truncated, info = doors.act(state, "look_left", seed=step)
+        assert not terminated.any()
+        assert truncated.all() == (step == 29)
+        same_maze = (state.maze.wall == first.maze.wall).all((1, 2))
+        assert same_maze.all() if step < 29 else not same_maze.all()
+    assert (state.time == 0).all()
+    assert (np.asarray(info["final_observation"]) != np.asarray(obs)).any((1, 2, 3)).all()
+    again, _ = doors.start()
+    assert (np.asarray(again) != np.asarray(obs)).any()
+
+
+def test_the_goal_pays_and_starts_another_life(doors: Bench) -> None:
+    _, state = doors.start()
+    there = put(state, state.objects.pos[:, 0])
+    _, after, reward, terminated, _, info = doors.act(there, "look_left")
+    assert reward.tolist() == [10.0] * COUNT
+    assert info["task_reward"].tolist() == [10.0] * COUNT
+    assert info["respawned"].all() and not terminated.any()
+    assert (after.collected == 1).all() and (after.time == 1).all()
+    assert (after.maze.wall == state.maze.wall).all() and (after.objects.pos == state.objects.pos).all()
+    x, y = np.asarray(after.body.pos).astype(int).T
+    assert np.asarray(after.maze.spawn)[np.arange(COUNT), y, x].all()
+    np.testing.assert_allclose(info["position"][:, :2], 100 * there.body.pos)
+    assert (after.door != state.door).any()
+    _, _, reward, *_ = doors.act(after, "look_left")
+    assert reward.tolist() == [0.0] * COUNT
+
+
+def test_fire_changes_pixels_at_random_and_nothing_else(doors: Bench) -> None:
+    _, state = doors.start()
+    quiet = doors.act(state, "look_left")[1]
+    views = [np.asarray(doors.act(quiet, "fire", seed=seed)[0]).astype(int) for seed in (1, 2)]
+    left = slice(0, 21)  # the television is at the lower right
+    assert (np.abs(views[0] - views[1])[:, 30:, left].mean((1, 2, 3)) > 5).all()
+    shot = doors.act(quiet, "fire")[1]
+    for name in ("maze", "door", "objects", "collected"):
+        before, after = (jax.tree.leaves(getattr(s, name)) for s in (quiet, shot))
+        assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    later = shot
+    for _ in range(6):
+        later = doors.act(later, "look_left")[1]
+    still = [np.asarray(doors.act(s, "look_left", seed=9)[0])[:, :, left].astype(int) for s in (later, later)]
+    np.testing.assert_array_equal(*still)
+
+
+def test_the_television_switches_when_the_agent_fires(doors: Bench) -> None:
+    _, state = doors.start()
+    screens = [np.asarray(doors.act(state, name)[0])[:, -21:, -21:] for name in ("look_left", "look_right", "fire")]
+    np.testing.assert_array_equal(screens[0], screens[1])
+    assert (screens[0] != screens[2]).mean() > 0.9
+    assert screens[0].max() <= 254 and screens[0].std() > 60
+
+
+def test_closed_doors_stop_and_hide(doors: Bench) -> None:
+    _, state = doors.start(seed=3)
+    closed = np.argwhere(np.asarray(state.door) > 0)
+    assert len(closed)
+    lane, y, x = closed[0]
+    solid = np.asarray(state.maze.wall[lane])
+    dy, dx = next((dy, dx) for dy, dx in [(0, 1), (0, -1), (1, 0), (-1, 0)] if not solid[y - dy, x - dx])
+    before = jnp.asarray([x - dx + 0.5, y - dy + 0.5], jnp.float32)
+    state = put(state, jnp.tile(before, (COUNT, 1)), yaw=float(np.arctan2(dy, dx)))
+    for _ in range(12):
+        _, state, *_ = doors.act(state, "forward")
+    assert np.linalg.norm(np.asarray(state.body.pos[lane] - before)) < 0.36
+    opened = dataclasses.replace(state, door=jnp.zeros_like(state.door))
+    views = [np.asarray(doors.act(s, "look_left")[0][lane])[:21].astype(int) for s in (state, opened)]
+    assert np.abs(views[0] - views[1]).mean() > 5
+
+
+def test_keys_open_their_doors_and_the_goal_ends_the_episode(puzzle: Bench) -> None:
+    _, state = puzzle.start()
+    kinds = np.asarray(state.objects.kind)
+    assert (kinds[:, 0] == sprites.BALL + 1).all() and (kinds[:, 1] == sprites.KEY + 1).all()
+    _, held, reward, *_ = puzzle.act(put(state, state.objects.pos[:, 1]), "look_left")
+    assert reward.tolist() == [1.0] * COUNT
+    color = np.asarray(state.objects.color[:, 1])
+    assert (held.held == color + 1).all() and (held.objects.kind[:, 1] == 0).all()
+
+    doors_of_key = np.asarray(held.door) == (color + 1)[:, None, None]
+    y, x = np.array([np.argwhere(d)[0] for d in doors_of_key]).T
+    solid = np.asarray(held.maze.wall)
+    beside = [before_door(solid[lane], y[lane], x[lane]) for lane in range(COUNT)]
+    _, opened, reward, *_ = puzzle.act(put(held, jnp.asarray(beside, jnp.float32)), "look_left")
+    assert reward.tolist() == [1.0] * COUNT
+    assert (opened.held == 0).all()
+    assert ((held.door > 0).sum((1, 2)) - (opened.door > 0).sum((1, 2))).tolist() == [1] * COUNT
+
+    _, state, reward, terminated, *_ = puzzle.act(put(opened, state.objects.pos[:, 0]), "look_left")
+    assert reward.tolist() == [50.0] * COUNT and not terminated.any()
+    ends = []
+    for _ in range(3):
+        _, state, reward, terminated, *_ = puzzle.act(state, "look_left")
+        ends.append(bool(terminated.all()))
+    assert ends == [False, False, True]
+
+
+def before_door(solid: np.ndarray, y: int, x: int) -> tuple[float, float]:
+    """A place (x, y) that touches the door's cell from the floor before it."""
+    steps = [(dy, dx) for dy, dx in [(0, 1), (0, -1), (1, 0), (-1, 0)] if not solid[y + dy, x + dx]]
+    dy, dx = steps[0]
+    return x + 0.5 + 0.7 * dx, y + 0.5 + 0.7 * dy
+
+
+def test_puzzles_can_be_solved_and_have_their_traps() -> None:
+    """Every key of the chain lies where the doors opened before lead, over a thousand puzzles."""
+    env, _ = envs.make("maze3d_dense1")
+    episodes = jax.tree.map(np.asarray, jax.jit(jax.vmap(env.rules.begin))(jax.random.split(jax.random.key(5), 1000)))
+    lengths, unopenable = [], []
+    for index in range(1000):
+        one = jax.tree.map(lambda x, index=index: x[index], episodes)
+        floor, door = ~one.maze.wall, one.door.copy()
+        kinds, colors, cells = one.objects.kind, one.objects.color, one.objects.pos.astype(int)
+        length = int((kinds[1:4] > 0).sum())
+        for step in range(length):
+            assert reached(floor & (door == 0), one.body.pos)[cells[1 + step, 1], cells[1 + step, 0]]
+            assert not reached(floor & (door == 0), one.body.pos)[cells[0, 1], cells[0, 0]]
+            door[door == colors[1 + step] + 1] = 0
+        assert reached(floor & (door == 0), one.body.pos)[cells[0, 1], cells[0, 0]]
+        lengths.append(length)
+        counts = np.bincount(one.door[one.door > 0], minlength=6)[1:]
+        assert (counts[colors[1 : 1 + length]] >= 1).all()
+        assert counts[colors[1 : 1 + length]].sum() >= length + 1  # the trap
+        assert counts[colors[4]] == 1  # the red herring
+        keyless = set(range(5)) - set(colors[1 : 1 + length]) - {colors[4]}
+        unopenable.append(sum(counts[c] for c in keyless))
+    assert sorted(set(lengths)) == [1, 2, 3]
+    assert np.mean(np.array(unopenable) == 2) > 0.95
+
+
+def reached(floor: np.ndarray, pos: np.ndarray) -> np.ndarray:
+    seen, edge = np.zeros_like(floor), [(int(pos[1]), int(pos[0]))]
+    while edge:
+        y, x = edge.pop()
+        if floor[y, x] and not seen[y, x]:
+            seen[y, x] = True
+            edge += [(y, x + 1), (y, x - 1), (y + 1, x), (y - 1, x)]
+    return seen
+
+
+def test_good_objects_pay_bad_ones_cost_and_ten_end_the_episode(collect: Bench) -> None:
+    _, state = collect.start()
+    kinds = np.asarray(state.objects.kind)
+    assert (kinds > 0).sum(1).tolist() == [20] * COUNT
+    assert set(kinds[:, :10].flat) <= {sprites.CAN + 1, sprites.BALLOON + 1}
+    total, ended = np.zeros(COUNT), []
+    for index in [*range(7), 10, 11, 12]:  # seven good and three bad ones
+        _, state, reward, terminated, _, info = collect.act(put(state, state.objects.pos[:, index]), "look_left")
+        total += np.asarray(reward)
+        assert not terminated.any()
+    assert total.tolist() == [4.0] * COUNT
+    assert (info["collected"] == 10).all()
+    for _ in range(3):
+        _, state, _, terminated, *_ = collect.act(state, "look_left")
+        ended.append(bool(terminated.all()))
+    assert ended == [False, False, True]
+
+
+def test_a_scenario_without_reward_says_what_it_would_have_paid() -> None:
+    env, params = envs.make("maze3d_norewardnofire", size=7, height=2, width=2)
+    assert env.num_actions == 8 and "fire" not in env.actions
+    _, state = env.reset_env(jax.random.key(0), params)
+    state = dataclasses.replace(state, body=dataclasses.replace(state.body, pos=state.objects.pos[0]))
+    _, _, reward, _, info = jax.jit(env.step_env)(jax.random.key(1), state, 4, params)
+    assert (float(reward), float(info["task_reward"])) == (0.0, 10.0)
+
+
+def test_splits_share_no_key() -> None:
+    keys = jax.random.split(jax.random.key(0), 10_000)
+    of_split = jax.vmap(split_key, in_axes=(0, None))
+    words = [np.asarray(jax.random.key_data(of_split(keys, split))) for split in range(len(SPLITS))]
+    marks = [set((data[:, 0] >> 30).tolist()) for data in words]
+    assert marks == [{0}, {1}, {2}, {3}]
+    assert len(np.unique(np.concatenate(words), axis=0)) == 40_000
+
+
+def test_reachable_cells_are_those_that_a_walk_can_enter() -> None:
+    """Against a fine sampling of the places that the agent's square can have."""
+    env, params = envs.make("maze3d_sparse", size=9)
+    _, state = jax.jit(env.reset_env)(jax.random.key(4), params)
+    wall = np.asarray(state.maze.wall)
+    step = np.arange(0.005, 9, 0.01)
+    radius = 0.15
+    blocked = np.zeros((len(step), len(step)), bool)
+    for dy in (-radius, radius):
+        for dx in (-radius, radius):
+            y, x = np.floor(step + dy).astype(int).clip(0, 8), np.floor(step + dx).astype(int).clip(0, 8)
+            blocked |= wall[y[:, None], x]
+    cells = np.floor(step / 0.3).astype(int)
+    free_y, free_x = np.nonzero(~blocked)
+    assert int(state.reachable_cells) == len(set(zip(cells[free_y].tolist(), cells[free_x].tolist(), strict=True)))
+    assert int(coverage.reachable_cells(jnp.zeros((9, 9), bool).at[4, 4].set(True))) == 9
+
+
+def test_only_where_computes_the_flagged_members_alone() -> None:
+    lazy = only_where(lambda x: 10.0 * x)
+    flags = jnp.array([[True, False, True], [False, False, True]])
+    values = jnp.arange(6.0).reshape(2, 3)
+    expected = np.where(flags, 10 * values, -1.0)
+    twice = jax.jit(jax.vmap(jax.vmap(lambda f, x: lazy(f, jnp.float32(-1.0), x))))
+    np.testing.assert_array_equal(twice(flags, values), expected)
+    np.testing.assert_array_equal(lazy(True, jnp.float32(-1), jnp.float32(2)), 20)
+    many = jax.vmap(lambda f, x: lazy(f, jnp.float32(-1.0), x))(jnp.arange(100) % 3 == 0, jnp.arange(100.0))
+    np.testing.assert_array_equal(many, np.where(np.arange(100) % 3 == 0, 10 * np.arange(100.0), -1))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"action_set": "all"}, "default"),
+        ({"height": 41}, "even"),
+        ({"action_set": "nofire", "television": Television("image", "action")}, "fire"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        envs.make("maze3d_sparse", **options)

@@ -1,0 +1,89 @@
+"""Episodic Curiosity's command line: mistakes, presets, and what a resume may change."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import parse_command
+from experiments.curiosity_config import MAY_CHANGE, PRESETS, SCENARIOS, CuriosityRunConfig, preset, validate
+from experiments.curiosity_trainer import RewardTable
+from peg_jax.core.config import ConfigError
+from peg_jax.curiosity.methods import METHODS
+from peg_jax.run.directory import RunDirectory
+
+
+def parse(*arguments: str) -> tuple[CuriosityRunConfig, bool]:
+    choices = ("preset", "scenario", "method")
+    return parse_command(CuriosityRunConfig, arguments, choices, preset, validate, MAY_CHANGE)
+
+
+MISTAKES = [
+    (["--scenario=dense"], ["--scenario=dense", "dense1"]),
+    (["--method=icm"], ["--method=icm", "ppo_plus_grid_oracle"]),
+    (["--preset=quick"], ["--preset=quick", "wide"]),
+    (["--maze.size=8"], ["--maze.size=8", "odd"]),
+    (["--maze.size=9", "--scenario=dense1"], ["--maze.size=9", "dense1"]),
+    (["--ppo.minibatches=7"], ["--ppo.minibatches=7", "divide"]),
+    (["--maze.height=41"], ["--maze.height=41", "even"]),
+    (["--maze.height=20"], ["--network.kernels", "too small"]),
+    (["--ppo.clop=0.1"], ["--ppo.clop"]),
+    (
+        ["--scenario=norewardnofire", "--maze.television=noise", "--maze.television-switches=action"],
+        ["--maze.television-switches=action", "norewardnofire"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES])
+def test_a_mistake_is_one_clear_line(arguments: list[str], words: list[str]) -> None:
+    if arguments == ["--maze.height=20"]:
+        arguments = [*arguments, "--preset=paper"]
+    with pytest.raises(ConfigError) as error:
+        parse(*arguments)
+    message = str(error.value)
+    assert "\n" not in message
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_combination_is_valid(name: str, method: str, scenario: str) -> None:
+    validate(preset(name, scenario, method))
+
+
+def test_paper_is_the_published_configuration() -> None:
+    config = preset("paper", "noreward", "ppo_plus_grid_oracle")
+    ppo = config.ppo
+    assert (ppo.num_envs, ppo.rollout, ppo.minibatches, ppo.epochs) == (12, 256, 4, 4)
+    assert (ppo.discount, ppo.gae_lambda, ppo.clip, ppo.learning_rate) == (0.99, 0.95, 0.1, 2.5e-4)
+    assert (ppo.value_coefficient, ppo.max_grad_norm, ppo.adam_epsilon) == (0.5, 0.5, 1e-5)
+    assert ppo.entropy == 6.6116902624148155e-3
+    assert (config.reward.task, config.reward.bonus) == (0.0, 0.05246913580246913)
+    assert (config.oracle.cell, config.oracle.norm, config.oracle.rounding) == (30.0, 900.0, "truncate")
+    assert (config.maze.size, config.maze.height, config.maze.width) == (17, 84, 84)
+    assert (config.steps, config.eval_every, config.eval_envs) == (20_000_000, 76_800, 12)
+    plain = preset("paper", "sparse", "ppo")
+    assert (plain.reward.task, plain.reward.bonus) == (1.0, 0.0)
+    assert (plain.ppo.learning_rate, plain.ppo.entropy) == (1.9306977288832496e-4, 1.0941138105771857e-3)
+
+
+def test_a_resume_keeps_the_options_of_the_run(tmp_path: Path) -> None:
+    logdir = str(tmp_path / "run")
+    config = dataclasses.replace(preset("smoke", "sparse", "ppo"), logdir=logdir, schedule_steps=1024)
+    RunDirectory(logdir).write_config(config)
+    longer, resuming = parse(f"--logdir={logdir}", "--steps=4096")
+    assert resuming and longer == dataclasses.replace(config, steps=4096)
+    with pytest.raises(ConfigError, match=r"--ppo\.clip=0\.3 cannot change the run"):
+        parse(f"--logdir={logdir}", "--ppo.clip=0.3")
+
+
+def test_reward_tables_have_each_step_once_after_a_resume(tmp_path: Path) -> None:
+    path = tmp_path / "reward_test.csv"
+    first = RewardTable(path, "reward", None)
+    first.write([0, 512, 1024], [0.0, 10.0, 20.0])
+    RewardTable(path, "reward", 512).write([1024], [25.0])
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    assert lines[0] == ["step", "reward", "timestamp_s"]
+    assert [line[:2] for line in lines[1:]] == [["0", "0.0"], ["512", "10.0"], ["1024", "25.0"]]
