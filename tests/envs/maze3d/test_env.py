@@ -255,7 +255,7 @@ def test_reachable_cells_are_those_that_a_walk_can_enter() -> None:
     cells = np.floor(step / 0.3).astype(int)
     free_y, free_x = np.nonzero(~blocked)
     assert int(state.reachable_cells) == len(set(zip(cells[free_y].tolist(), cells[free_x].tolist(), strict=True)))
-    assert int(coverage.reachable_cells(jnp.zeros((9, 9), bool).at[4, 4].set(True))) == 9
+    assert int(coverage.reachable_cells(jnp.zeros((9, 9), bool).at[4, 4].set(True))) == 16
 
 
 def test_only_where_computes_the_flagged_members_alone() -> None:

@@ -1,0 +1,108 @@
+"""Speed of the mazes and of PPO in them: `python -m experiments.curiosity_bench --num-envs 12 128 1024`.
+
+Frames per second of wall clock, and per second of processor time, which other programs on the machine disturb less.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+from experiments.cli import main, parse
+from experiments.config import override
+from experiments.curiosity_config import preset, run_task, validate
+from experiments.program import enable_compilation_cache
+from peg_jax.core.config import require
+from peg_jax.curiosity import training
+from peg_jax.run.directory import describe_start
+from peg_jax.run.files import write_json
+
+Figures = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class CuriosityBenchConfig:
+    """Measure the ray-caster, maze generation and training."""
+
+    preset: str = "paper"  # sizes of the view and the network
+    scenario: str = "sparse"  # task
+    method: str = "ppo"  # bonus
+    num_envs: tuple[int, ...] = (12,)  # batch sizes, one measurement each
+    rollout: int = 0  # steps between updates; 0: the preset's
+    train: bool = True  # measure training as well, which compiles for a minute or more
+    repeats: int = 5  # timed calls; medians are reported
+    output: str = ""  # JSON file for the figures; empty prints only
+
+
+def measure(function: Callable[..., Any], frames: int, repeats: int, *arguments: Any) -> Figures:
+    """Speed of a compiled function that makes `frames` frames per call."""
+    jax.block_until_ready(function(*arguments))
+    wall, processor = [], []
+    for _ in range(repeats):
+        began = time.perf_counter(), time.process_time()
+        jax.block_until_ready(function(*arguments))
+        wall.append(time.perf_counter() - began[0])
+        processor.append(time.process_time() - began[1])
+    seconds = float(np.median(processor))
+    return {
+        "frames_per_second": round(frames / float(np.median(wall))),
+        "frames_per_processor_second": round(frames / seconds),
+        "processor_microseconds_per_frame": round(1e6 * seconds / frames, 1),
+    }
+
+
+def bench(options: CuriosityBenchConfig, num_envs: int) -> Figures:
+    """All figures at one batch size."""
+    config = preset(options.preset, options.scenario, options.method)
+    rollout = options.rollout or config.ppo.rollout
+    config = override(config, {"ppo.num_envs": num_envs, "ppo.rollout": rollout})
+    validate(config)
+    task, algorithm = run_task(config), config.algorithm()
+    env, params = task.env, task.params
+    keys = jax.random.split(jax.random.key(0), num_envs)
+    reset = jax.jit(jax.vmap(lambda key: env.reset_env(key, params)))
+    _, state = reset(keys)
+    render = jax.jit(jax.vmap(lambda state: env.observe(jax.random.key(0), state, None, params)))  # type: ignore[attr-defined]
+    figures: Figures = {
+        "num_envs": num_envs,
+        "render": measure(render, num_envs, options.repeats, state),
+        "reset": measure(reset, num_envs, options.repeats, keys),
+    }
+    if not options.train:
+        return figures
+    began = time.perf_counter()
+    start = jax.jit(lambda key: training.init(task, algorithm, key))(jax.random.key(0))
+    update = jax.jit(lambda state: training.epoch(task, algorithm, options.method, 1000, state, 1))
+    figures["compile_seconds"] = round(time.perf_counter() - began, 1)
+    figures["train"] = measure(update, num_envs * rollout, max(1, options.repeats // 2), start)
+    per_frame = figures["train"]["processor_microseconds_per_frame"]
+    each_reset = figures["reset"]["processor_microseconds_per_frame"] / int(jnp.asarray(params.max_steps_in_episode))
+    figures["share_of_rendering"] = round(figures["render"]["processor_microseconds_per_frame"] / per_frame, 3)
+    figures["share_of_resets"] = round(each_reset / per_frame, 4)  # of episodes that last until the time is up
+    return figures
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Measure as the command line says; returns the exit code."""
+    options, console = parse(CuriosityBenchConfig, arguments, CuriosityBenchConfig()), Console()
+    require(options.repeats >= 1, "repeats", options.repeats, "it must be at least 1")
+    require(min(options.num_envs, default=0) >= 1, "num_envs", options.num_envs, "name batch sizes of at least 1")
+    enable_compilation_cache()
+    figures: Figures = {"machine": describe_start(), "options": dataclasses.asdict(options), "results": []}
+    for num_envs in options.num_envs:
+        figures["results"].append(bench(options, num_envs))
+        console.print(figures["results"][-1])
+    if options.output:
+        write_json(Path(options.output), figures)
+        console.print(f"figures     {options.output}", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    main(run)
