@@ -22,8 +22,8 @@ from experiments.curiosity_program import (
     evaluation_keys,
     make_recorder,
 )
+from experiments.logs import WallClock
 from experiments.program import seed_keys
-from experiments.trainer import WallClock
 from peg_jax.core.types import Key, Metrics, Params
 from peg_jax.curiosity.evaluation import Evaluation
 from peg_jax.curiosity.training import TrainState
@@ -73,7 +73,7 @@ class CuriosityTrainer:
             {name: RewardTable(path / f"reward_{name}.csv", config.metric, self.resumed_at) for name in names}
             for path in self.seed_paths
         ]
-        self.clock = WallClock(directory.path / "timing.jsonl", self.resumed_at)
+        self.clock = WallClock(directory.path, self.resumed_at)
 
     @property
     def seed_paths(self) -> list[Path]:
