@@ -1,0 +1,179 @@
+"""The curiosity bonus: an observation is worth more, the fewer steps' neighbours of it are remembered.
+
+Facts: episodic_curiosity.md sections 2.2 and 2.3. Written for one environment; map over a batch.
+
+Of the original's bugs, these concern the bonus:
+
+* Trap 6: it did not store the very first observation, so that the first step was scored against an empty memory. Here
+  `start` does; with `parity` the memory starts empty.
+* Trap 5: with the ant, the frame given at an episode's end was the last one of the old episode, which then opened the
+  new memory. Here an environment hands out the new episode's first frame; `parity` keeps the old one (`opening_frame`).
+* Trap 3: environments were reset twice, so position and observation at an episode's end came from different mazes.
+  Environments reset once here; no switch brings that back, for it changes which mazes are seen and nothing else.
+* Trap 10: without a task reward it replaced the oldest entry rather than a random one. Here `random` holds throughout;
+  with `parity`, `settings` gives `fifo`.
+* Trap 8: after a round of online training the memory held embeddings of the network before, see `refresh`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from peg_jax.core.types import Array, Key
+from peg_jax.curiosity.memory import Memory, aggregate, clear, init_memory, insert
+from peg_jax.curiosity.r_network import RNetwork, Variables, embed, half_of_entry, similarity
+from peg_jax.curiosity.reachability_config import BonusConfig, MemoryConfig
+
+MAZES = ("sparse", "verysparse", "sparseplusdoors", "dense1", "dense2")
+MAZES_WITHOUT_REWARD = ("noreward", "norewardnofire")
+ANT = "ant_no_reward"
+SCENARIOS = (*MAZES, *MAZES_WITHOUT_REWARD, ANT)
+
+
+@struct.dataclass
+class Entry:
+    """What is kept of an observation."""
+
+    embedding: Array  # float32 [E]
+    half: Array  # float32 [units], its share of the comparator's first layer
+    step: Array  # int32 [], the caller's name for it: the vector step at which it was seen
+
+
+class Judgement(NamedTuple):
+    """What a step was found to be."""
+
+    bonus: Array  # float32 [], before its weight
+    similarity: Array  # float32 [], to the memory before the insertion
+    remembered: Array  # bool []
+
+
+def settings(scenario: str, parity: bool = False) -> tuple[MemoryConfig, BonusConfig]:
+    """The published numbers for EC and ECO in a scenario.
+
+    Raises:
+        KeyError: an unknown scenario.
+    """
+    if scenario == ANT:
+        return (
+            MemoryConfig(capacity=1000, aggregation="nth_largest"),
+            BonusConfig(task_weight=0.0, weight=1.0, offset=0.5, threshold=1.0),
+        )
+    if scenario in MAZES_WITHOUT_REWARD:
+        return MemoryConfig(replacement="fifo" if parity else "random"), BonusConfig(task_weight=0.0)
+    if scenario in MAZES:
+        return MemoryConfig(), BonusConfig()
+    raise KeyError(f"unknown scenario {scenario!r}; known: {', '.join(SCENARIOS)}")
+
+
+def score(similarity: Array, done: Array, config: BonusConfig) -> Array:
+    """The bonus `0.5 - similarity + offset`, and 0 where an episode has just ended. `[...] -> [...]`.
+
+    In the paper's notation, `alpha (beta - C)`: alpha is `weight`, beta is `0.5 + offset`.
+    """
+    return jnp.where(done, 0.0, 0.5 - similarity + config.offset)
+
+
+def reward(task_reward: Array, bonus: Array, config: BonusConfig, live: Array | bool = True) -> Array:
+    """What the policy learns from; the bonus counts once it is `live` (ECO: from the first round of training on)."""
+    return config.task_weight * task_reward + jnp.where(live, config.weight, 0.0) * bonus
+
+
+def remember(memory: Memory, key: Key, entry: Entry, judged: Array, done: Array, config: MemoryConfig) -> Memory:
+    """Insert `entry` if `judged []`; at the end of an episode (`done []`) it opens an empty memory instead."""
+    memory = dataclasses.replace(memory, inserted=jnp.where(done, 0, memory.inserted))
+    return insert(memory, key, entry, config.replacement, judged | done)
+
+
+def make_entry(net: RNetwork, variables: Variables, frame: Array, step: Array) -> Entry:
+    """The entry for a frame `[H, W, C]` uint8 seen at vector step `step []`."""
+    embedding = embed(net, variables, frame)
+    return Entry(embedding, half_of_entry(net, variables, embedding), step)
+
+
+def empty_memory(net: RNetwork, config: MemoryConfig) -> Memory:
+    """A memory of `Entry` with nothing in it."""
+    zeros = Entry(jnp.zeros(net.config.embedding), jnp.zeros(net.config.units), jnp.zeros((), jnp.int32))
+    return init_memory(zeros, config.capacity)
+
+
+def start(memory: Memory, key: Key, entry: Entry, config: MemoryConfig, parity: bool = False) -> Memory:
+    """The memory at the start of an episode: it holds the first observation, or with `parity` nothing (trap 6)."""
+    memory = clear(memory)
+    return memory if parity else insert(memory, key, entry, config.replacement)
+
+
+def observe(
+    net: RNetwork,
+    variables: Variables,
+    memory: Memory,
+    key: Key,
+    entry: Entry,
+    done: Array,
+    memory_config: MemoryConfig,
+    config: BonusConfig,
+) -> tuple[Memory, Judgement]:
+    """Score an observation against the memory, then remember it if it is new enough.
+
+    Args:
+        net: the module.
+        variables: of the network.
+        memory: of the environment, before the observation.
+        key: for the slot that makes way.
+        entry: of the observation after the step; after an automatic reset, that of the new episode.
+        done: bool `[]`, whether the step ended an episode.
+        memory_config: replacement and aggregation.
+        config: threshold and offset.
+
+    Returns:
+        `(memory, judgement)`. An observation is remembered where its similarity is strictly below the threshold.
+    """
+    all_similarities = similarity(net, variables, entry.embedding, memory.entries.half)
+    similar = aggregate(all_similarities, memory.filled, memory_config)
+    new = similar < config.threshold
+    memory = remember(memory, key, entry, new, done, memory_config)
+    return memory, Judgement(score(similar, done, config), similar, new | done)
+
+
+def opening_frame(frame: Array, final_frame: Array, done: Array, parity: bool = False) -> Array:
+    """The frame to judge after a step: the one the environment shows; with `parity` the final one at `done` (trap 5).
+
+    Only the original's ant had this fault: its frames were rendered before the reset.
+    """
+    return jnp.where(done, final_frame, frame) if parity else frame
+
+
+def refresh(
+    net: RNetwork,
+    variables: Variables,
+    memory: Memory,
+    frame_of: Callable[[Array], tuple[Array, Array]],
+    parity: bool = False,
+) -> Memory:
+    """The memory as the network of `variables` sees it, after a round of training (trap 8).
+
+    The original kept embeddings made by the network before the round and compared them by the one after it, which
+    `parity` does too. Here frames that are still kept somewhere are embedded again; the others keep their embedding.
+
+    Args:
+        net: the module.
+        variables: of the network after the round.
+        memory: of `Entry`.
+        frame_of: maps a step int32 `[]` to its frame, uint8 `[H, W, C]`, and whether it is still kept, bool `[]`.
+        parity: embed nothing again.
+
+    Returns:
+        A memory of the same observations.
+    """
+
+    def embed_again(entry: Entry) -> Array:
+        frame, kept = frame_of(entry.step)
+        return jnp.where(kept, embed(net, variables, frame), entry.embedding)
+
+    entries: Entry = memory.entries
+    embedding = entries.embedding if parity else jax.lax.map(embed_again, entries)
+    entries = Entry(embedding, half_of_entry(net, variables, embedding), entries.step)
+    return dataclasses.replace(memory, entries=entries)
