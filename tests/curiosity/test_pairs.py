@@ -133,13 +133,9 @@ def test_positive_intervals_never_overlap_in_v1_but_do_in_v3(drawn: dict[str, Pa
 
 
 def test_the_stride_of_v2_does_not_depend_on_k() -> None:
-    def steps(mode: str) -> set[int]:
-        pairs = draw(mode, one_trajectory(), within=2)
-        anchors = [np.flatnonzero(pairs.valid[row]) for row in range(STREAMS)]
-        return set(np.concatenate([np.diff(a) for a in anchors]))
-
-    assert steps("v2") >= {2, 3, 4, 5, 6}
-    assert steps("v3") == {2, 3}
+    pairs = draw("v2", one_trajectory(), within=2)
+    anchors = [np.flatnonzero(pairs.valid[row]) for row in range(STREAMS)]
+    assert set(np.concatenate([np.diff(a) for a in anchors])) >= {2, 3, 4, 5, 6}
 
 
 @pytest.mark.parametrize("mode", (*STRIDED, "v4"))

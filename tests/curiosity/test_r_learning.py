@@ -20,7 +20,7 @@ from tests.curiosity.small import FRAME, NET
 ENVS, ROWS, EPISODE = 16, 480, 80
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2, epsilon=1e-8, clip=float("inf"), weight_decay=0.0)
 ONLINE = OnlineConfig(pairs=PairConfig(mode="v2"), passes=5, held_out=0.2, batch=32, optimizer=OPTIMIZER)
-OFFLINE = OfflineConfig(updates=30, batch=32, optimizer=OPTIMIZER)
+OFFLINE = OfflineConfig(updates=15, batch=32, optimizer=OPTIMIZER)
 
 
 # A convolution in a loop runs ten times slower in code that is not optimised, as the rest of the tests is compiled.
@@ -57,7 +57,9 @@ def online(key: Key, shuffled: Array) -> dict[str, Any]:
     pairs = dataclasses.replace(pairs, label=jnp.where(shuffled, wrong, pairs.label))
     state = init_state(NET, key, FRAME, OPTIMIZER)
     trained, metrics = r_training.train_online(state, NET, history, pairs, key, ONLINE)
-    return metrics | {"unseen": accuracy(trained, others, key), "unseen_before": accuracy(state, others, key)}
+    both = jax.tree.map(lambda *x: jnp.stack(x), state, trained)
+    before, after = jax.lax.map(lambda state: accuracy(state, others, key), both)
+    return metrics | {"unseen": after, "unseen_before": before}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,6 @@ def test_epochs_of_ec_learn_and_each_seed_is_alone() -> None:
     keys = jax.random.split(jax.random.key(7), 2)
     program = optimized(jax.vmap(run))
     losses = program(keys)
-    assert (losses[:, -1] < 0.95 * losses[:, 0]).all(), losses
+    assert (losses[:, -1] < 0.97 * losses[:, 0]).all(), losses
     np.testing.assert_allclose(program(keys[::-1])[1], losses[0], rtol=1e-3)
     assert not np.allclose(losses[0], losses[1], rtol=1e-2)
