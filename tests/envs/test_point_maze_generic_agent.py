@@ -82,7 +82,7 @@ def advantages(learned, x, reward, terminated, done, following):
     return advantage, advantage + value
 
 
-@functools.partial(jax.jit, static_argnames=("env",))
+@functools.partial(jax.jit, static_argnames=("env",), compiler_options={"xla_backend_optimization_level": 2})
 def train(key, env, params, shuffle):
     """Mean reward per step in each update, `[UPDATES]`. `shuffle` deals the rewards out anew among all transitions."""
 

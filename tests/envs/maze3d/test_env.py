@@ -143,6 +143,9 @@ def test_keys_open_their_doors_and_the_goal_ends_the_episode(puzzle: Bench) -> N
     color = np.asarray(state.objects.color[:, 1])
     assert (held.held == color + 1).all() and (held.objects.kind[:, 1] == 0).all()
 
+    # No other key may lie where the agent is put next: it would take the held one's place.
+    alone = held.objects.kind.at[:, 2:].set(0)
+    held = dataclasses.replace(held, objects=dataclasses.replace(held.objects, kind=alone))
     doors_of_key = np.asarray(held.door) == (color + 1)[:, None, None]
     y, x = np.array([np.argwhere(d)[0] for d in doors_of_key]).T
     solid = np.asarray(held.maze.wall)
