@@ -54,7 +54,7 @@ distclean: clean  ## clean, and remove the virtual environment
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(call make_venv)
 	@echo "Installing peg_jax into $(VENV) (a minute or two the first time) ..."
-	@$(PIP_INSTALL) -e .
+	@$(PIP_INSTALL) -e ".[mujoco]"
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt

@@ -4,7 +4,7 @@ Example:
     >>> import jax, envs
     >>> env, params = envs.make("point_maze")
     >>> obs, state = env.reset(jax.random.key(0), params)
-    >>> obs.shape, envs.registered()[-1]
+    >>> obs.shape, envs.registered()[-2]
     ((2,), 'point_maze')
 """
 
@@ -16,10 +16,12 @@ from gymnax.environments import environment
 
 from envs.base import ExplorationEnvironment, GoalEnvironment
 
-__all__ = ["ExplorationEnvironment", "GoalEnvironment", "make", "registered"]
+__all__ = ["ExplorationEnvironment", "GoalEnvironment", "has_physics", "make", "registered"]
 
 # Name -> module and maker; imported on use, so that one environment's dependencies do not burden the others.
 _REGISTRY = {
+    "ant_maze": "envs.mujoco.ant_maze:AntMaze",
+    "block_stack": "envs.mujoco.block_stack:BlockStack",
     "maze3d_dense1": "envs.maze3d:dense1",
     "maze3d_dense2": "envs.maze3d:dense2",
     "maze3d_noreward": "envs.maze3d:noreward",
@@ -28,12 +30,18 @@ _REGISTRY = {
     "maze3d_sparseplusdoors": "envs.maze3d:sparseplusdoors",
     "maze3d_verysparse": "envs.maze3d:verysparse",
     "point_maze": "envs.point_maze:PointMaze",
+    "walker": "envs.mujoco.walker:Walker",
 }
 
 
 def registered() -> tuple[str, ...]:
     """Names that `make` knows, sorted."""
     return tuple(sorted(_REGISTRY))
+
+
+def has_physics(name: str) -> bool:
+    """Whether `make` takes `physics`, the engine that simulates bodies: `auto`, `mjx` or `mujoco`."""
+    return _REGISTRY[name].startswith("envs.mujoco.")
 
 
 def make(name: str, **kwargs: Any) -> tuple[Any, environment.EnvParams]:

@@ -4,6 +4,7 @@ import abc
 from typing import Generic, TypeVar
 
 import jax
+import numpy as np
 from gymnax.environments import environment, spaces
 
 EnvState = TypeVar("EnvState", bound=environment.EnvState)
@@ -78,8 +79,23 @@ class GoalEnvironment(
         """Whether goals are met, per metric name: two `[..., D]` that broadcast give bool `[...]`."""
 
     @property
+    def symmetries(self) -> np.ndarray:
+        """Orders of an observation's entries that leave the task the same, int `[S, O]`; the first changes nothing."""
+        return np.arange(self.observation_space(self.default_params).shape[0])[None]
+
+    @property
+    def map_dims(self) -> tuple[int, int]:
+        """The two goal dimensions that a map of goals shows, across and up."""
+        return 0, 1
+
+    @property
+    def map_labels(self) -> tuple[str, str]:
+        """Names of these two, with units."""
+        return "x", "y"
+
+    @property
     def render_extent(self) -> tuple[float, float, float, float] | None:
-        """What a picture covers, (x_min, x_max, y_min, y_max) in the first two goal dimensions; None: it is no map."""
+        """What a picture covers, (left, right, bottom, top) in the units of `map_dims`; None: it is no map."""
         return None
 
     @abc.abstractmethod
@@ -97,6 +113,18 @@ class GoalEnvironment(
         Returns:
             `[H, W, 3]` uint8 picture.
         """
+
+    def photographs(self, obs: np.ndarray, desired_goal: np.ndarray) -> np.ndarray | None:
+        """Pictures of many observations by a simulator's own renderer, on the host, off the training's path.
+
+        Args:
+            obs: `[N, O]` observations.
+            desired_goal: `[N, D]` goals.
+
+        Returns:
+            `[N, H, W, 3]` uint8 pictures, or None where there is no such renderer, so that `render` has to do.
+        """
+        return None
 
 
 class ExplorationEnvironment(

@@ -16,11 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
+import envs
 from experiments.cli import main, parse
 from experiments.config import RunConfig, override, validate_run
 from experiments.flops import compiled_matmul_flops, needed_plan_flops, needed_update_flops
 from experiments.presets import preset
 from experiments.program import abstract_state, compile_program, run_task, seed_keys
+from peg_jax.core.config import require
 from peg_jax.core.environment import Task
 from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array
@@ -40,11 +42,13 @@ Figures = dict[str, Any]
 class BenchConfig:
     """Measure the compiled parts."""
 
-    what: tuple[Literal["update", "plan", "env", "epoch"], ...] = ("update", "plan", "env", "epoch")  # parts
+    what: tuple[Literal["update", "plan", "env", "physics", "epoch"], ...] = ("update", "plan", "env", "epoch")  # parts
     env: str = "point_maze"  # environment
     preset: str = "paper"  # sizes of `update` and `plan`
     epoch_preset: str = "fast"  # sizes of `epoch`
     num_seeds: tuple[int, ...] = (1,)  # vmapped seeds of `epoch`, one measurement each
+    physics: Literal["auto", "mjx", "mujoco"] = "auto"  # engine of the environment
+    num_envs: int = 64  # worlds of `physics`
     repeats: int = 5  # timed calls; medians are reported
     output: str = ""  # JSON file for the figures; empty prints only
 
@@ -164,6 +168,42 @@ def bench_env(task: Task, repeats: int, num_envs: int = 1024, steps: int = 500) 
     }
 
 
+def bench_physics(task: Task, repeats: int, num_envs: int = 64, steps: int = 50) -> Figures:
+    """The engine behind the environment under one scan, in alternation with one `mujoco.rollout` of the same batch.
+
+    Random constant controls for `steps` agent steps from the starts of episodes. The rollout takes all of them in one
+    call: it is what C MuJoCo can do on this machine.
+    """
+    from envs.mujoco.engine import MujocoEngine  # not everyone has it installed
+
+    env: Any = task.env
+    keys = jax.random.split(jax.random.key(0), num_envs)
+    start = jax.vmap(env.start)(keys)
+    actions = jax.random.uniform(jax.random.key(1), (num_envs, task.action_size), minval=-1.0, maxval=1.0)
+    control = jax.vmap(env.control)(start, actions)
+
+    def scan(state: Any, control: Array) -> Any:
+        return jax.lax.scan(lambda s, _: (jax.vmap(env.engine.step)(s, control), None), state, None, length=steps)[0]
+
+    run, figures = _compile(scan, start, control)
+    one_rollout = jax.jit(jax.vmap(MujocoEngine(env.model, env.substeps * steps).step))
+    seconds: dict[str, list[float]] = {"engine": [], "rollout": []}
+    jax.block_until_ready((run(start, control), one_rollout(start, control)))
+    for _ in range(repeats):
+        seconds["engine"].append(_seconds(run, start, control))
+        seconds["rollout"].append(_seconds(one_rollout, start, control))
+    ratios = np.array(seconds["engine"]) / np.array(seconds["rollout"])
+    return {
+        "engine": env.physics,
+        "num_envs": num_envs,
+        "agent_steps_per_second": round(num_envs * steps / float(np.median(seconds["engine"]))),
+        "one_rollout_steps_per_second": round(num_envs * steps / float(np.median(seconds["rollout"]))),
+        "times_one_rollout": round(float(np.median(ratios)), 2),
+        "times_one_rollout_min_max": [round(float(ratios.min()), 2), round(float(ratios.max()), 2)],
+        "compile_seconds": figures["compile_seconds"],
+    }
+
+
 def bench_epoch(config: RunConfig, repeats: int) -> Figures:
     """Whole compiled epochs: collecting, planning and learning, all seeds together."""
     validate_run(config)
@@ -201,15 +241,21 @@ def _bytes(tree: Any) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Measure as the command line says; returns the exit code."""
     options = parse(BenchConfig, arguments, BenchConfig())
-    config = preset(RunConfig, options.preset, options.env)
+    config = override(preset(RunConfig, options.preset, options.env), {"physics": options.physics})
+    if "physics" in options.what:
+        require(envs.has_physics(options.env), "what", "physics", f"{options.env} has none; name another --env")
     task, console = run_task(config), Console()
     parts: dict[str, Callable[[], Figures | list[Figures]]] = {
         "update": partial(bench_update, config, task, options.repeats),
         "plan": partial(bench_plan, config, task, options.repeats),
         "env": partial(bench_env, task, options.repeats),
+        "physics": partial(bench_physics, task, options.repeats, options.num_envs),
         "epoch": lambda: [
             bench_epoch(
-                override(preset(RunConfig, options.epoch_preset, options.env), {"num_seeds": n}), options.repeats
+                override(
+                    preset(RunConfig, options.epoch_preset, options.env), {"num_seeds": n, "physics": options.physics}
+                ),
+                options.repeats,
             )
             for n in options.num_seeds
         ],

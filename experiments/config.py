@@ -1,11 +1,12 @@
 """The options of a run: the algorithm's, plus what only the command line knows."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from flax import struct
 
 import envs
+from experiments.extras import load
 from peg_jax.core.config import require, static
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.methods import METHODS
@@ -30,6 +31,7 @@ class RunConfig(PEGConfig):
     """Train an agent that plans its own exploratory goals (PEG, ICLR 2023)."""
 
     env: str = static("point_maze")  # environment; see `envs.registered()`
+    physics: Literal["auto", "mjx", "mujoco"] = static("auto")  # engine; auto: C MuJoCo on a CPU, else MJX
     method: str = static("peg")  # who chooses the goals
     preset: str = static("fast")  # bundle of defaults: paper, fast or smoke; options given beside it win
     seed: int = static(0)  # seed of the first run; run i of several uses seed + i
@@ -64,11 +66,24 @@ def made_with(config: RunConfig) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in (*MAY_CHANGE, "logdir")}
 
 
+def make_env(config: RunConfig) -> tuple[Any, Any]:
+    """The run's environment and its parameters.
+
+    Raises:
+        RunError: MuJoCo is needed and not installed.
+    """
+    if not envs.has_physics(config.env):
+        return envs.make(config.env)
+    load("envs.mujoco.engine", extra="mujoco")
+    return envs.make(config.env, physics=config.physics)
+
+
 def validate_run(config: RunConfig) -> None:
     """Refuse options that cannot work, before anything is compiled.
 
     Raises:
         ConfigError: names the option, its value and what would work.
+        RunError: the environment needs a package that is not installed.
     """
     require(config.env in envs.registered(), "env", config.env, f"known environments: {', '.join(envs.registered())}")
     require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
@@ -76,8 +91,12 @@ def validate_run(config: RunConfig) -> None:
         require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
     require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
     require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")
-    env, params = envs.make(config.env)
+    without = f"{config.env} is computed without a physics engine; leave the option out"
+    require(envs.has_physics(config.env) or config.physics == "auto", "physics", config.physics, without)
+    env, params = make_env(config)
     validate(config, int(params.max_steps_in_episode), env.goal_space(params).shape[0])
+    alike = len(env.symmetries) > 1
+    require(alike or not config.replay.shuffle, "replay.shuffle", True, f"nothing in {config.env} can be exchanged")
     loop = config.loop
     prefill = -(-loop.prefill // loop.num_envs) * loop.num_envs * int(params.max_steps_in_episode)
     require(config.steps > prefill, "steps", config.steps, f"prefill alone takes {prefill}; use more")

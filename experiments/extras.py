@@ -6,8 +6,8 @@ from typing import Any
 from peg_jax.run.files import RunError
 
 
-def load(module: str) -> Any:
-    """Import `module`, which the `study` extra installs.
+def load(module: str, extra: str = "study") -> Any:
+    """Import `module`, which `extra` installs.
 
     Raises:
         RunError: it is not installed; says how to install it.
@@ -15,4 +15,4 @@ def load(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise RunError(f'{error}; this needs the extra: pip install -e ".[study]" -c constraints.txt') from error
+        raise RunError(f'{error}; this needs the extra: pip install -e ".[{extra}]" -c constraints.txt') from error

@@ -30,6 +30,8 @@ def run(arguments: Sequence[str]) -> int:
         if resuming:
             say_changes(directory.read_config(), config, console)
         trainer = Trainer(config, session)
+        if engine := getattr(trainer.program.task.env, "physics", None):
+            console.print(f"physics     {engine}", soft_wrap=True)
         evaluation = trainer.run()
     print_summary(console, trainer.program.task, evaluation, trainer.seed_paths, trainer.env_steps)
     console.print(f"checkpoint  {directory.checkpoints}", soft_wrap=True)

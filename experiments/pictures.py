@@ -20,6 +20,7 @@ from peg_jax.run.plots import goal_map, learning_curves, rollout_map
 OPEN_LOOP_SHOWN, OPEN_LOOP_TIMES = 2, 8  # sequences and moments in `openl`
 RENDER_BATCH = 64  # pictures drawn together
 MAP_PLACES = 40  # along each side of a map of distances
+MOST_FRAMES, MOST_GOALS = 100, 16  # of an animation; of more, every second, third, ... is shown
 
 CURVES = (
     "max_eval_metric_success_cell/goal_all",
@@ -36,6 +37,12 @@ CURVES = (
     "expl_actor_ent",
     "critic_loss",
 )
+
+
+def pictured(task: Task, obs: np.ndarray, goal: np.ndarray, trail: np.ndarray | None = None) -> np.ndarray:
+    """As `rendered`, but without trails and by the environment's own renderer where it has one."""
+    photographs = task.env.photographs(obs, goal)
+    return rendered(task, obs, goal, trail) if photographs is None else photographs
 
 
 def rendered(task: Task, obs: np.ndarray, goal: np.ndarray, trail: np.ndarray | None = None) -> np.ndarray:
@@ -76,23 +83,24 @@ def draw_evaluation(path: Path, task: Task, evaluation: Evaluation, step: int) -
     Returns:
         The path of the animation.
     """
-    obs, goal = np.asarray(evaluation.obs), np.asarray(evaluation.goal)
+    every, apart = -(-evaluation.obs.shape[0] // MOST_FRAMES), -(-evaluation.obs.shape[1] // MOST_GOALS)
+    obs, goal = np.asarray(evaluation.obs)[::every, ::apart], np.asarray(evaluation.goal)[::apart]
     steps, goals = obs.shape[:2]
-    trails = [walked(trail) for trail in np.asarray(task.env.achieved_goal(evaluation.obs)).swapaxes(0, 1)]
+    trails = [walked(trail) for trail in np.asarray(task.env.achieved_goal(jnp.asarray(obs))).swapaxes(0, 1)]
     nowhere = np.full((goals, *trails[0].shape[1:]), np.nan, np.float32)  # the goals' own pictures have no trail
     shown = np.concatenate([goal, obs.reshape(-1, obs.shape[-1])])
     trail = np.concatenate([nowhere, np.stack(trails, axis=1).reshape(-1, *nowhere.shape[1:])])
-    pictures = rendered(task, shown, np.tile(goal, (steps + 1, 1)), trail)
+    pictures = pictured(task, shown, np.tile(goal, (steps + 1, 1)), trail)
     above, *below = pictures.reshape(steps + 1, goals, *pictures.shape[1:])
     frames = np.stack([tile([*above, *frame], columns=goals) for frame in below])
     text = f"eval_gc_policy after {step:,} environment steps: the goals above, the achiever's rollouts below, step"
-    return write_animation(path, with_caption(frames, [f"{text} {time}" for time in range(steps)]), fps=20)
+    return write_animation(path, with_caption(frames, [f"{text} {every * time}" for time in range(steps)]), fps=20)
 
 
 def draw_training(path: Path, task: Task, episode: Episode, go_steps: int | None, step: int) -> Path:
     """`train_policy`: one training episode `[T+1, ...]`, its goal drawn in; `go_steps` of it were the achiever's."""
     obs, goal = np.asarray(episode.obs), np.asarray(episode.goal)
-    frames = rendered(task, obs, goal, walked(np.asarray(task.env.achieved_goal(episode.obs))))
+    frames = pictured(task, obs, goal, walked(np.asarray(task.env.achieved_goal(episode.obs))))
     phases = ["" if go_steps is None else "Go" if time <= go_steps else "Explore" for time in range(len(obs))]
     text = f"train_policy after {step:,}:"
     captions = [f"{text} {phase} {time}" for time, phase in enumerate(phases)]
@@ -114,7 +122,7 @@ def draw_open_loop(path: Path, task: Task, episodes: Episode, predicted: np.ndar
     times = np.unique(np.round(np.linspace(CONTEXT - 1, last, OPEN_LOOP_TIMES)).astype(int))
     chosen = [x[:OPEN_LOOP_SHOWN, times] for x in (truth, predicted, goal)]
     rows = [x.reshape(-1, x.shape[-1]) for x in chosen]
-    pictures = rendered(task, np.concatenate(rows[:2]), np.concatenate([rows[2], rows[2]]))
+    pictures = pictured(task, np.concatenate(rows[:2]), np.concatenate([rows[2], rows[2]]))
     happened, believed = pictures.reshape(2, -1, len(times), *pictures.shape[1:])
     title = f"openl after {step:,} environment steps: truth, the model's open-loop prediction, and their difference"
     error = np.abs(predicted - truth).mean(axis=-1)
@@ -126,7 +134,7 @@ def map_grid(task: Task, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     x_min, x_max, y_min, y_max = map_background(task)[1]
     x, y = np.linspace(x_min, x_max, MAP_PLACES), np.linspace(y_min, y_max, MAP_PLACES)
     places = np.tile(start, (MAP_PLACES**2, 1))
-    places[:, :2] = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    places[:, list(task.env.map_dims)] = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     return x, y, places.astype(np.float32)
 
 
@@ -144,9 +152,9 @@ def draw_occupancy(
         goal: to which the temporal distance is drawn.
         step: environment steps so far.
     """
-    count = len(go_steps)
+    count, dims = len(go_steps), list(task.env.map_dims)
     obs, goals, value = (np.asarray(x)[-count:] for x in (episodes.obs, episodes.goal, beliefs.value))
-    visited = np.asarray(task.env.achieved_goal(jnp.asarray(obs)))[..., :2]
+    visited = np.asarray(task.env.achieved_goal(jnp.asarray(obs)))[..., dims]
     exploring = np.arange(obs.shape[1]) > go_steps[:, None]
     background, extent = map_background(task)
     x, y, _ = map_grid(task, obs[-1, 0])
@@ -155,10 +163,10 @@ def draw_occupancy(
         f"state_occupancy after {step:,} environment steps: the last {count} episodes",
         visited.reshape(-1, 2),
         exploring.reshape(-1),
-        goals[go_steps > 0, 0, :2],
+        goals[go_steps > 0, 0][:, dims],
         value.reshape(-1),
         (x, y, np.asarray(beliefs.steps).reshape(len(y), len(x))),
-        goal[:2],
+        goal[dims],
         background,
         extent,
     )
@@ -168,8 +176,9 @@ def map_background(task: Task) -> tuple[np.ndarray | None, tuple[float, float, f
     """The empty environment from above and what it covers; without such a view, the planner's bounds on a plain map."""
     extent = task.env.render_extent
     if extent is None:
+        across, up = task.env.map_dims
         low, high = np.asarray(task.goal_low), np.asarray(task.goal_high)
-        return None, (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
+        return None, (float(low[across]), float(high[across]), float(low[up]), float(high[up]))
     nowhere = np.full((1, task.obs_size), 1e6)  # neither agent nor goal in sight
     return rendered(task, nowhere, nowhere)[0], extent
 
@@ -179,12 +188,15 @@ def draw_top_goals(
 ) -> np.ndarray:
     """`top_10_cem`: the best planned goals and the imagined rollouts toward them, seen from above."""
     title = f"top_10_cem after {step:,} steps: best goals,\nimagined rollouts toward them"
-    return rollout_map(path, paths[..., :2], goals[:, :2], fitness, *map_background(task), title)
+    dims = list(task.env.map_dims)
+    background = map_background(task)
+    return rollout_map(path, paths[..., dims], goals[:, dims], fitness, *background, title, task.env.map_labels)
 
 
 def draw_goal_map(path: Path, task: Task, goals: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The goals commanded over training, coloured by when."""
-    return goal_map(path, goals[:, :2], steps, *map_background(task))
+    dims = list(task.env.map_dims)
+    return goal_map(path, goals[:, dims], steps, *map_background(task), axis_labels=task.env.map_labels)
 
 
 def enlarged(frames: np.ndarray, least: int = 200) -> np.ndarray:

@@ -12,6 +12,24 @@ from peg_jax.peg.methods import METHODS
 Changes = dict[str, Any]
 Config = TypeVar("Config", bound=RunConfig)
 
+# Where the planner's first mean has the ant: standing at the start, nearly at rest (peg.md section 9.3).
+ANT_POSE = (
+    *(0.0, 0.0, 0.8199, 0.9951, 0.0349, -0.0619, 0.0681, -0.0442, -0.0481, 0.0146, -0.0776, 0.0501, 0.0366, 0.0500),
+    *(0.0103, -0.2276, 0.0802, -0.0882, 0.0777, 0.0337, 0.0228, -0.0224, -0.0378, -0.0656, 0.1357, 0.0693, -0.1712),
+    *(-0.1121, 0.0177),
+)
+
+# What the three tasks with bodies have in common.
+_BODIES: Changes = {
+    "agent.achiever.entropy": 1e-5,
+    "agent.explorer.entropy": 1e-5,
+    "agent.distance.negative_factor": 0.1,
+    "planner.kind": "mppi",
+    "planner.final_steps": 10,
+    "steps": 1_000_000,
+    "eval_repeats": 10,
+}
+
 # What each task's published configuration says beyond the common values (peg.md section 9.2).
 PAPER: dict[str, Changes] = {
     "point_maze": {
@@ -22,6 +40,44 @@ PAPER: dict[str, Changes] = {
         "planner.init_mean": (0.0, 0.0),
         "planner.std_scale": 4.0,
         "log_every": 50,
+    },
+    "walker": {
+        **_BODIES,
+        "loop.prefill": 33,
+        "loop.subgoal_threshold": 2.0,
+        "planner.discount": 0.996,
+        "planner.horizon": 75,
+        "planner.temperature": 2.0,
+        "planner.std_scale": 5.0,
+        "log_every": 150,
+        "eval_every": 9_900,
+    },
+    "ant_maze": {
+        **_BODIES,
+        "agent.imagination.discount": 0.996,
+        "loop.prefill": 5,
+        "loop.go_fraction": 0.3,
+        "loop.subgoal_threshold": 2.0,
+        "planner.discount": 0.996,
+        "planner.horizon": 150,
+        "planner.temperature": 2.0,
+        "planner.init_mean": ANT_POSE,
+        "planner.std_scale": 10.0,
+        "log_every": 500,
+        "eval_every": 20_000,
+    },
+    "block_stack": {
+        **_BODIES,
+        "loop.prefill": 25,
+        "loop.subgoal_threshold": 1.0,
+        "planner.horizon": 50,
+        "planner.candidates": 2000,
+        "planner.std_scale": 0.5,
+        "replay.capacity": 10_000_000,
+        "replay.shuffle": True,
+        "steps": 1_100_000,
+        "log_every": 150,
+        "eval_every": 19_950,
     },
 }
 
@@ -124,6 +180,50 @@ SMOKE: Changes = {
 
 PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "smoke": SMOKE}
 
+_FAST_BODIES: Changes = {
+    "agent.world_model.octaves": 0,
+    "agent.imagination.discount": 0.99,
+    "agent.reaching.most_steps": 150.0,
+    "planner.discount": 0.99,
+    "replay.batch": 64,
+    "replay.length": 16,
+    "loop.num_envs": 64,
+    "loop.goal_update_every": 64,
+    "loop.prefill": 64,
+    "log_every": 9_600,
+    "eval_every": 48_000,
+    "eval_repeats": 2,
+    "checkpoint_every": 96_000,
+    "loop.train_every": 25,
+    "steps": 800_000,
+}
+
+_SMOKE_BODIES: Changes = {
+    "log_every": 600,
+    "eval_every": 1_200,
+    "checkpoint_every": 1_200,
+    "loop.train_every": 50,
+    "steps": 1_800,
+}
+
+# What a task needs beside a preset made for Point Maze.
+PRESETS_FOR: dict[tuple[str, str], Changes] = {
+    ("fast", "walker"): {**_FAST_BODIES},
+    ("fast", "ant_maze"): {
+        **_FAST_BODIES,
+        "agent.reaching.most_steps": 300.0,
+        "loop.num_envs": 32,
+        "loop.goal_update_every": 32,
+        "loop.prefill": 32,
+        "loop.train_every": 50,
+        "log_every": 16_000,
+    },
+    ("fast", "block_stack"): {**_FAST_BODIES, "agent.world_model.decoder_std": 0.05},
+    ("smoke", "walker"): _SMOKE_BODIES,
+    ("smoke", "ant_maze"): {**_SMOKE_BODIES, "log_every": 2_000, "eval_every": 2_000, "steps": 4_000},
+    ("smoke", "block_stack"): _SMOKE_BODIES,
+}
+
 
 def preset(cls: type[Config], name: str, env: str, method: str = RunConfig.method) -> Config:
     """The defaults of a run: the task's published values, with the preset's and the method's changes on top.
@@ -138,4 +238,5 @@ def preset(cls: type[Config], name: str, env: str, method: str = RunConfig.metho
     if method not in METHODS:
         raise ConfigError(f"--method={method} cannot work: known methods: {', '.join(METHODS)}")
     cadence = {f"loop.{field}": value for field, value in METHODS[method].cadence.items()}
-    return override(cls(env=env, preset=name, method=method), PAPER[env] | PRESETS[name] | cadence)
+    changes = PAPER[env] | PRESETS[name] | PRESETS_FOR.get((name, env), {}) | cadence
+    return override(cls(env=env, preset=name, method=method), changes)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 import envs
-from experiments.config import RunConfig, made_with
+from experiments.config import RunConfig, made_with, make_env
 from peg_jax.core import rng
 from peg_jax.core.environment import Task, make_task
 from peg_jax.core.replay import Episode, latest
@@ -98,7 +98,7 @@ def _reshape(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
 
 def run_task(config: RunConfig) -> Task:
     """The task of a run."""
-    return make_task(*envs.make(config.env))
+    return make_task(*make_env(config))
 
 
 def abstract_state(config: RunConfig, task: Task) -> TrainState:

@@ -105,7 +105,8 @@ class Trainer:
                 if last or self._due(config.eval_every, before):
                     evaluation = self.evaluate()
                 updates = int(self.state.progress.updates) - updates_before
-                success = None if evaluation is None else float(next(reversed(evaluation.success.values())).mean())
+                held = evaluation.success if evaluation else {}
+                success = float(held.get("success_cell", held["success"]).mean()) if held else None
                 bar.update(self.env_steps, updates, success)
                 self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
                 self._save_when_due(before, last)

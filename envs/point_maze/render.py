@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs.point_maze import maze
+from envs.raster import distance_to_line
 
 AGENT_COLOUR = (255, 0, 0)
 GOAL_COLOUR = (0, 0, 255)
@@ -81,27 +82,9 @@ def make_renderer(size: int) -> Callable[[jax.Array, jax.Array, jax.Array | None
         picture = jnp.asarray(empty, dtype=jnp.float32)
         picture = paint(picture, jnp.linalg.norm(pixels - goal, axis=-1), _GOAL_RADIUS, GOAL_COLOUR)
         if trajectory is not None:
-            distance = _distance_to_line(jnp.asarray(pixels), trajectory)
+            distance = distance_to_line(jnp.asarray(pixels), trajectory)
             picture = paint(picture, distance, _TRAJECTORY_RADIUS, TRAJECTORY_COLOUR)
         picture = paint(picture, jnp.linalg.norm(pixels - agent, axis=-1), _AGENT_RADIUS, AGENT_COLOUR)
         return jnp.round(picture).astype(jnp.uint8)
 
     return draw
-
-
-def _distance_to_line(pixels: jax.Array, trajectory: jax.Array) -> jax.Array:
-    """Distance `[H, W]` of pixels `[H, W, 2]` to the line through the rows of `[T, 2]`; infinite if all are NaN."""
-    previous = jnp.concatenate([trajectory[:1], trajectory[:-1]])
-    start = jnp.where(jnp.isnan(previous), trajectory, previous)  # a row after a gap is a dot
-    x, y = pixels[..., 0], pixels[..., 1]
-
-    # Coordinates apart and roots left for the end: one fused, vectorised loop over the pixels per leg.
-    def closer(nearest: jax.Array, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        begin, leg = ends[0], ends[1] - ends[0]
-        right, up = x - begin[0], y - begin[1]
-        share = (right * leg[0] + up * leg[1]) / jnp.maximum(leg[0] ** 2 + leg[1] ** 2, 1e-12)
-        share = jnp.clip(share, 0.0, 1.0)
-        squared = (right - share * leg[0]) ** 2 + (up - share * leg[1]) ** 2
-        return jnp.fmin(nearest, squared), None  # fmin skips NaN
-
-    return jnp.sqrt(jax.lax.scan(closer, jnp.full(x.shape, jnp.inf), (start, trajectory))[0])

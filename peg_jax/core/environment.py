@@ -6,6 +6,7 @@ Any object with these methods will do; nothing here depends on a particular envi
 from typing import Any, NamedTuple, Protocol
 
 import jax.numpy as jnp
+import numpy as np
 
 from peg_jax.core.types import Array, Key
 
@@ -60,15 +61,30 @@ class GoalEnvironment(Protocol):
         """Per metric, whether `achieved [..., D]` meets `desired [..., D]`."""
 
     @property
+    def symmetries(self) -> np.ndarray:
+        """Orders of an observation's entries that leave the task the same, int `[S, O]`."""
+
+    @property
     def eval_goal_names(self) -> tuple[str, ...]:
         """One short name per evaluation goal."""
 
     @property
+    def map_dims(self) -> tuple[int, int]:
+        """The two goal dimensions that a map of goals shows, across and up."""
+
+    @property
+    def map_labels(self) -> tuple[str, str]:
+        """Names of these two."""
+
+    @property
     def render_extent(self) -> tuple[float, float, float, float] | None:
-        """What a picture covers, (x_min, x_max, y_min, y_max), if it is a map of the first two goal dimensions."""
+        """What a picture covers, (left, right, bottom, top), if it is a map of `map_dims`."""
 
     def render(self, obs: Array, desired_goal: Array, params: EnvParams, trajectory: Array | None = None) -> Array:
         """A picture `[H, W, 3]` uint8; what lies outside it is not drawn, nor are NaN rows of `trajectory [T, D]`."""
+
+    def photographs(self, obs: np.ndarray, desired_goal: np.ndarray) -> np.ndarray | None:
+        """Pictures `[N, H, W, 3]` uint8 of `obs [N, D]` by a renderer of the environment's own, on the host, if any."""
 
 
 class Task(NamedTuple):

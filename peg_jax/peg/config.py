@@ -159,6 +159,7 @@ class ReplayConfig:
     batch: int = static(45)  # sequences per update
     length: int = static(50)  # records per sequence
     prioritize_ends: bool = static(False)  # draw sequences at the end of their episode more often
+    shuffle: bool = static(False)  # exchange what is alike in the observations, such as blocks, in each sequence
     oversample: int = static(1)  # sequences drawn for each one kept, those with rare ends; 1 keeps all
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from peg_jax.core import rng
@@ -124,6 +125,17 @@ def sample_batches(config: PEGConfig, replay: Replay, state: ReplayState, key: K
     return jax.vmap(replay.cut, in_axes=(None, 0))(state, batches)
 
 
+def exchange(symmetries: np.ndarray, batches: Episode, key: Key) -> Episode:
+    """Each sequence with the entries of its observations and goals in a random one of the orders `symmetries [S, D]`.
+
+    The original draws among the first three orders of three blocks, and leaves the goals as they are (trap T11 fixed).
+    """
+    sequences = batches.obs.shape[0], batches.obs.shape[2]  # [K, T, B, D]
+    order = jnp.asarray(symmetries)[jax.random.randint(key, sequences, 0, len(symmetries))][:, None]
+    obs, goal = (jnp.take_along_axis(x, order, axis=-1) for x in (batches.obs, batches.goal))
+    return dataclasses.replace(batches, obs=obs, goal=goal)
+
+
 def learn(task: Task, config: PEGConfig, seed: SeedState, key: Key, updates: Array | int) -> tuple[SeedState, Metrics]:
     """`updates` full updates on fresh replay batches, and the mean of their metrics; the count may be traced.
 
@@ -135,6 +147,8 @@ def learn(task: Task, config: PEGConfig, seed: SeedState, key: Key, updates: Arr
     def one(agent: AgentState, index: Array | int) -> tuple[AgentState, Metrics]:
         update_key = jax.random.fold_in(key, index)
         batches = sample_batches(config, replay, seed.replay, rng.named(update_key, "batch"))
+        if config.replay.shuffle:
+            batches = exchange(task.env.symmetries, batches, rng.named(update_key, "exchange"))
         return agent_module.update(config.agent, spec, agent, batches, rng.named(update_key, "update"))
 
     def goes_on(carry: tuple[Array, AgentState, Array, Metrics]) -> Array:

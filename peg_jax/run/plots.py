@@ -201,7 +201,7 @@ def draw_background(axes: Axes, background: np.ndarray | None, extent: Extent) -
     if background is not None:
         axes.grid(visible=False)
         axes.imshow(background, extent=extent, alpha=0.55, zorder=0, interpolation="antialiased")
-    axes.set(xlim=(x_min, x_max), ylim=(y_min, y_max), aspect="equal")
+    axes.set(xlim=(x_min, x_max), ylim=(y_min, y_max), aspect="auto" if background is None else "equal")
 
 
 def colour_bar(figure: Figure, axes: Axes, marks: ScalarMappable, label: str) -> Colorbar:

@@ -279,3 +279,14 @@ def test_uniform_batches_hold_a_rare_episode_as_often_as_the_replay() -> None:
 
 def test_oversampled_batches_hold_it_more_often_and_at_most_so_many_times() -> None:
     assert 0.12 < rare_share(4) <= 0.2
+
+
+def test_exchange_reorders_whole_sequences() -> None:
+    orders = np.array([[0, 1, 2], [0, 2, 1]])
+    batches = Episode(*(jnp.arange(2 * 4 * 30 * 3, dtype=jnp.float32).reshape(2, 4, 30, 3) + i for i in range(3)))
+    changed = training.exchange(orders, batches, jax.random.key(0))
+    same = np.asarray(changed.obs == batches.obs).all(axis=(1, 3))  # [K, B]: all records of a sequence
+    swapped = np.asarray(changed.obs == batches.obs[..., orders[1]]).all(axis=(1, 3))
+    assert (same ^ swapped).all() and 10 < same.sum() < 50
+    np.testing.assert_array_equal(changed.goal - changed.obs, 2.0)
+    np.testing.assert_array_equal(changed.action, batches.action)
