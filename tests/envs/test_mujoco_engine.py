@@ -169,7 +169,8 @@ def compiled_mjx(name, worlds, substeps=1):
     engine = MjxEngine(make(name).model, substeps)
     state = starts(name, worlds)
     control = random_controls(name, state, jax.random.key(0))
-    return jax.jit(jax.vmap(engine.step)).lower(state, control).compile()
+    # As a run compiles it: other roundings part two worlds in contact.
+    return jax.jit(jax.vmap(engine.step)).lower(state, control).compile({"xla_backend_optimization_level": "3"})
 
 
 def compare(name, state, steps, hold):
@@ -213,8 +214,7 @@ def test_mjx_is_c_mujoco(name):
     assert contacts(name, end).sum() >= 4
     assert forced[:, 0].max() < 1e-5  # positions after one step from the same state
     assert forced[:, 1].max() < 1e-3 and np.percentile(forced[:, 1], 99) < 1e-4  # velocities
-    # A contact that comes a step sooner in one engine parts the two for good: this may happen to single worlds.
-    assert (apart.max(axis=0) < 1e-3).sum() >= 6
+    assert apart.max() < 1e-3
 
 
 # Actions of a hand that opens, goes down on the middle block, closes and goes up: (action, agent steps).
