@@ -18,10 +18,12 @@ from rich.console import Console
 
 import envs
 from experiments.cli import main, parse
-from experiments.config import RunConfig, override, validate_run
+from experiments.config import RunConfig, validate_run
 from experiments.flops import compiled_matmul_flops, needed_plan_flops, needed_update_flops
+from experiments.options import override
 from experiments.presets import preset
-from experiments.program import abstract_state, compile_program, run_task, seed_keys
+from experiments.program import abstract_state, compile_program, run_task
+from experiments.seeds import seed_keys
 from peg_jax.core.config import require
 from peg_jax.core.environment import Task
 from peg_jax.core.replay import Episode

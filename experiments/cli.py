@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from experiments.config import MAY_CHANGE, RunConfig, validate_run
+from experiments.options import RunOptions
 from experiments.presets import preset
 from peg_jax.core.config import ConfigError
 from peg_jax.run.config_json import encode, flatten
@@ -86,7 +87,7 @@ def _refuse_changes(saved: dict[str, Any], asked: dict[str, Any], allowed: Seque
         )
 
 
-def say_changes(saved: dict[str, Any], config: RunConfig, console: Console) -> None:
+def say_changes(saved: dict[str, Any], config: RunOptions, console: Console) -> None:
     """Name the options of a resumed run that differ from what it was last started with."""
     before = flatten(saved)
     for name, value in flatten(encode(config)).items():

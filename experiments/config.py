@@ -1,69 +1,35 @@
 """The options of a run: the algorithm's, plus what only the command line knows."""
 
-import dataclasses
 from typing import Any, Literal
 
 from flax import struct
 
 import envs
+from experiments import options
 from experiments.extras import load
+from experiments.options import RunOptions
 from peg_jax.core.config import require, static
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.methods import METHODS
 from peg_jax.peg.validation import validate
-from peg_jax.run.config_json import encode, flatten
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
-MAY_CHANGE = (
-    "steps",
-    "log_every",
-    "eval_every",
-    "eval_repeats",
-    "checkpoint_every",
-    "media_every",
-    "compilation_cache",
-    "loop.bad_updates",
-)
+MAY_CHANGE = (*options.MAY_CHANGE, "eval_repeats", "loop.bad_updates")
 
 
 @struct.dataclass
-class RunConfig(PEGConfig):
+class RunConfig(RunOptions, PEGConfig):
     """Train an agent that plans its own exploratory goals (PEG, ICLR 2023)."""
 
     env: str = static("point_maze")  # environment; see `envs.registered()`
     physics: Literal["auto", "mjx", "mujoco"] = static("auto")  # engine; auto: C MuJoCo on a CPU, else MJX
     method: str = static("peg")  # who chooses the goals
-    preset: str = static("fast")  # bundle of defaults: paper, fast or smoke; options given beside it win
-    seed: int = static(0)  # seed of the first run; run i of several uses seed + i
-    num_seeds: int = static(1)  # independent runs in one compiled program
     steps: int = static(1_000_000)  # environment steps of each run, prefill included
-    logdir: str = static("")  # run directory; an existing one is resumed; empty makes a new one under runs/
-    log_every: int = static(10_000)  # environment steps per compiled epoch; one line of metrics each
-    eval_every: int = static(10_000)  # environment steps between evaluations
     eval_repeats: int = static(1)  # evaluation episodes per goal
-    checkpoint_every: int = static(10_000)  # environment steps between checkpoints
-    media_every: int = static(100_000)  # environment steps between pictures; one set is drawn at the end anyway
-    optimization: int = static(3)  # of the compiled program, 0 to 3; less compiles sooner and runs slower
-    compilation_cache: bool = static(True)  # keep compiled programs in the user's cache directory
 
     def algorithm(self) -> PEGConfig:
         """The part that the compiled program depends on."""
         return PEGConfig(agent=self.agent, planner=self.planner, replay=self.replay, loop=self.loop)
-
-
-def override(config: Any, changes: dict[str, Any]) -> Any:
-    """A copy of a nested config with dotted fields replaced, such as `{"agent.world_model.deter": 64}`."""
-    for path, value in changes.items():
-        name, _, rest = path.partition(".")
-        inner = override(getattr(config, name), {rest: value}) if rest else value
-        config = dataclasses.replace(config, **{name: inner})
-    return config
-
-
-def made_with(config: RunConfig) -> dict[str, Any]:
-    """The options, by dotted name, that the numbers of a run depend on."""
-    options = flatten(encode(config))
-    return {name: value for name, value in options.items() if name not in (*MAY_CHANGE, "logdir")}
 
 
 def make_env(config: RunConfig) -> tuple[Any, Any]:
@@ -87,10 +53,8 @@ def validate_run(config: RunConfig) -> None:
     """
     require(config.env in envs.registered(), "env", config.env, f"known environments: {', '.join(envs.registered())}")
     require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
-    for option in ("num_seeds", "steps", "log_every", "eval_every", "eval_repeats", "checkpoint_every", "media_every"):
-        require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
-    require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
-    require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")
+    options.validate_options(config)
+    require(config.eval_repeats >= 1, "eval_repeats", config.eval_repeats, "it must be at least 1")
     without = f"{config.env} is computed without a physics engine; leave the option out"
     require(envs.has_physics(config.env) or config.physics == "auto", "physics", config.physics, without)
     env, params = make_env(config)

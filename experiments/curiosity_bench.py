@@ -15,9 +15,9 @@ import numpy as np
 from rich.console import Console
 
 from experiments.cli import main, parse
-from experiments.config import override
+from experiments.compilation import enable_compilation_cache
 from experiments.curiosity_config import preset, run_task, validate
-from experiments.program import enable_compilation_cache
+from experiments.options import override
 from peg_jax.core.config import require
 from peg_jax.curiosity import training
 from peg_jax.run.directory import describe_start

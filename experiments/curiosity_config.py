@@ -7,7 +7,8 @@ from flax import struct
 
 import envs
 from envs.maze3d.television import Television
-from experiments.config import override
+from experiments import options
+from experiments.options import RunOptions, override
 from peg_jax.core.config import ConfigError, nested, require, static
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.methods import METHODS
@@ -16,7 +17,7 @@ from peg_jax.curiosity.task import Task, make_task
 Changes = dict[str, Any]
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
-MAY_CHANGE = ("steps", "eval_every", "checkpoint_every", "media_every", "compilation_cache")
+MAY_CHANGE = (*options.MAY_CHANGE, "eval_envs", "ppo.bad_updates")
 
 SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2")
 NO_REWARD = ("noreward", "norewardnofire")
@@ -36,25 +37,19 @@ class MazeConfig:
 
 
 @struct.dataclass
-class CuriosityRunConfig(CuriosityConfig):
+class CuriosityRunConfig(RunOptions, CuriosityConfig):
     """Train PPO with a bonus for exploration (Episodic Curiosity, ICLR 2019)."""
 
     scenario: str = static("verysparse")  # task
     method: str = static("ppo_plus_grid_oracle")  # which bonus is added
-    preset: str = static("fast")  # bundle of defaults: paper, fast, wide or smoke; options given beside it win
     maze: MazeConfig = nested(MazeConfig)
-    seed: int = static(0)  # seed of the first run; run i of several uses seed + i
-    num_seeds: int = static(1)  # independent runs in one compiled program
     steps: int = static(20_000_000)  # environment steps of each run
     schedule_steps: int = static(0)  # steps that the learning rate's decay is laid out for; 0: `steps`
-    logdir: str = static("")  # run directory; an existing one is resumed; empty makes a new one under runs/
     log_every: int = static(30_720)  # environment steps per compiled epoch; one line of metrics each
     eval_every: int = static(76_800)  # environment steps between evaluations
     eval_envs: int = static(12)  # environments of an evaluation, for each of the two splits
     checkpoint_every: int = static(614_400)  # environment steps between checkpoints
     media_every: int = static(2_000_000)  # environment steps between pictures; one set is drawn at the end anyway
-    optimization: int = static(3)  # of the compiled program, 0 to 3; less compiles sooner and runs slower
-    compilation_cache: bool = static(True)  # keep compiled programs in the user's cache directory
 
     def algorithm(self) -> CuriosityConfig:
         """The part that the compiled program depends on."""
@@ -137,12 +132,12 @@ def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
 def run_task(config: CuriosityRunConfig) -> Task:
     """The task of a run, in the stream of mazes for training."""
     maze = config.maze
-    options: dict[str, Any] = {"height": maze.height, "width": maze.width}
+    made: dict[str, Any] = {"height": maze.height, "width": maze.width}
     if config.scenario not in FIXED_SIZE:
-        options["size"] = maze.size
+        made["size"] = maze.size
     if maze.television != "none":
-        options["television"] = Television(maze.television, maze.television_switches)
-    env, params = envs.make(f"maze3d_{config.scenario}", **options)
+        made["television"] = Television(maze.television, maze.television_switches)
+    env, params = envs.make(f"maze3d_{config.scenario}", **made)
     if maze.episode_steps:
         params = dataclasses.replace(params, max_steps_in_episode=maze.episode_steps)
     return make_task(env, params, config.oracle)
@@ -157,12 +152,11 @@ def validate(config: CuriosityRunConfig) -> None:
     maze, ppo, network = config.maze, config.ppo, config.network
     require(config.scenario in SCENARIOS, "scenario", config.scenario, f"known scenarios: {', '.join(SCENARIOS)}")
     require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
-    for option in ("num_seeds", "steps", "log_every", "eval_every", "eval_envs", "checkpoint_every", "media_every"):
-        require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
+    options.validate_options(config)
+    require(config.eval_envs >= 1, "eval_envs", config.eval_envs, "it must be at least 1")
+    require(ppo.bad_updates >= 0, "ppo.bad_updates", ppo.bad_updates, "it cannot be negative")
     for option in ("num_envs", "rollout", "minibatches", "epochs"):
         require(getattr(ppo, option) >= 1, f"ppo.{option}", getattr(ppo, option), "it must be at least 1")
-    require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
-    require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")
     samples = ppo.num_envs * ppo.rollout
     require(samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples")
     require(maze.size % 2 == 1 and maze.size >= 5, "maze.size", maze.size, "it must be odd, and at least 5")

@@ -4,24 +4,25 @@ import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from envs.maze3d import SPLITS
-from experiments.curiosity_config import CuriosityRunConfig
-from experiments.program import over_seeds, seed_keys
-from peg_jax.core import rng
+from experiments.compilation import compiler_options
+from experiments.curiosity_config import MAY_CHANGE, CuriosityRunConfig
+from experiments.options import made_with
+from experiments.seeds import over_seeds, seed_keys
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.curiosity import evaluation, ppo, training
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.evaluation import Evaluation
 from peg_jax.curiosity.task import EnvParams, Task
-from peg_jax.curiosity.training import TrainState
+from peg_jax.curiosity.training import SEED_AXES, TrainState
+from peg_jax.run.checkpoint import CheckpointStore
+from peg_jax.run.directory import RunDirectory
 from peg_jax.run.progress import compiling
-
-SEED_AXES: Any = TrainState(seed=0, progress=None)  # type: ignore[arg-type]  # axes, not arrays
 
 EVALUATED = ("validation", "test")
 """Splits that are evaluated, in the order of the results."""
@@ -48,6 +49,13 @@ def abstract_state(config: CuriosityRunConfig, task: Task) -> TrainState:
     return jax.eval_shape(_init(config, task), seed_keys(config))
 
 
+def checkpoint_store(
+    config: CuriosityRunConfig, directory: RunDirectory, warn: Callable[[str], None]
+) -> CheckpointStore:
+    """The checkpoints of a run; `warn` is told of those that cannot be used."""
+    return CheckpointStore(directory.checkpoints, made_with=made_with(config, MAY_CHANGE), warn=warn)
+
+
 def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, fresh: bool) -> Program:
     """Compile what a run needs, saying so on the way.
 
@@ -69,8 +77,8 @@ def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, f
     def run_evaluate(params: Params, key: Key) -> Evaluation:
         return over_seeds(partial(_evaluate, config, task), config.num_seeds, (0, 0), 0)(params, key)
 
-    options: dict[str, str | bool] = {"xla_backend_optimization_level": str(config.optimization)}
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
+        options = compiler_options(config)
         start = jax.jit(_init(config, task)).lower(seed_keys(config)) if fresh else None
         init = pool.submit(start.compile, options) if start else None
         epoch = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile, options)
@@ -97,11 +105,6 @@ def _evaluate(config: CuriosityRunConfig, task: Task, params: Params, key: Key) 
 
     splits = jnp.array([SPLITS.index(name) for name in EVALUATED])
     return jax.vmap(one)(splits, jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, splits))
-
-
-def evaluation_keys(keys: Key, env_steps: int) -> Key:
-    """Keys of the evaluation after `env_steps`, `[num_seeds]`."""
-    return jax.vmap(lambda key: jax.random.fold_in(rng.named(key, "evaluation"), env_steps))(keys)
 
 
 def make_recorder(config: CuriosityRunConfig, task: Task) -> Callable[[Params, Key], Pictures]:

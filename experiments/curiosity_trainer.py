@@ -1,7 +1,4 @@
-"""The host's side of an Episodic Curiosity run: call compiled epochs, and between them log, evaluate, draw and save.
-
-Nothing here changes the numbers of a run: all that does is in `TrainState`.
-"""
+"""Training an exploring PPO: what is logged, evaluated and drawn between compiled epochs."""
 
 import csv
 import time
@@ -10,7 +7,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from rich.console import Console
 
 from experiments.curiosity_config import CuriosityRunConfig, run_task
 from experiments.curiosity_program import (
@@ -18,22 +14,21 @@ from experiments.curiosity_program import (
     Pictures,
     Program,
     abstract_state,
+    checkpoint_store,
     compile_program,
-    evaluation_keys,
     make_recorder,
 )
-from experiments.logs import WallClock
-from experiments.program import seed_keys
+from experiments.host import Host
+from experiments.memory import Growing
+from experiments.seeds import evaluation_keys
 from peg_jax.core.types import Key, Metrics, Params
 from peg_jax.curiosity.evaluation import Evaluation
 from peg_jax.curiosity.training import TrainState
-from peg_jax.run.checkpoint import CheckpointStore
-from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import replacing
 from peg_jax.run.media import tile, write_animation
-from peg_jax.run.metrics import MetricsWriter, read_metrics
+from peg_jax.run.metrics import read_metrics
 from peg_jax.run.plots import learning_curves
-from peg_jax.run.progress import ProgressBar, state_table
+from peg_jax.run.session import Session
 
 CSV_NAMES = {"validation": "valid", "test": "test"}
 CURVES = (
@@ -50,78 +45,41 @@ CURVES = (
 VIDEO_FRAMES = 300  # at most; a longer episode is shown with steps left out
 
 
-class CuriosityTrainer:
-    """One run directory and the run in it."""
+class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
+    """A run of PPO with a bonus for exploration."""
 
-    def __init__(self, config: CuriosityRunConfig, directory: RunDirectory, console: Console) -> None:
-        """Compile, then start or resume.
+    state: TrainState
+
+    def __init__(self, config: CuriosityRunConfig, session: Session) -> None:
+        """Compile, then start or resume; a new run is evaluated before it learns.
 
         Raises:
             RunError: the directory cannot be used, or its checkpoints do not fit.
+            ConfigError: the state does not fit into memory.
         """
-        self.config, self.directory, self.console = config, directory, console
+        super().__init__(config, session, checkpoint_store(config, session.directory, session.say))
         self.algorithm, self.task = config.algorithm(), run_task(config)
-        self.store = CheckpointStore(directory.checkpoints)
-        self.template = state = abstract_state(config, self.task)
-        console.print(state_table({"learner": state.seed.learner, "environments": state.seed.collector}, 1))
-        self.program: Program = compile_program(config, self.task, state, fresh=self.store.latest() is None)
+        self.label, self.bad_limit = f"{config.method} {config.scenario}", config.ppo.bad_updates
+        template = abstract_state(config, self.task)
+        one = jax.eval_shape(lambda seed: jax.tree.map(lambda x: x[0], seed), template.seed)
+        sizes = {"learner": one.learner, "environments": one.collector}
+        self.announce(sizes, Growing("environments", "ppo.num_envs", config.ppo.num_envs))
+        self.program: Program = compile_program(config, self.task, template, fresh=self.store.latest() is None)
         self.recorder: Callable[[Params, Key], Pictures] = make_recorder(config, self.task)
-        self.state, self.resumed_at = self._start_or_resume()
-        self.writers = [MetricsWriter(path, resume_step=self.resumed_at) for path in self.seed_paths]
+        self.begin(self.program.init, template)
         names = ("train", *CSV_NAMES.values())
         self.tables = [
             {name: RewardTable(path / f"reward_{name}.csv", config.metric, self.resumed_at) for name in names}
             for path in self.seed_paths
         ]
-        self.clock = WallClock(directory.path, self.resumed_at)
-
-    @property
-    def seed_paths(self) -> list[Path]:
-        """The directory of each seed."""
-        config = self.config
-        return [self.directory.seed_directory(i, config.num_seeds, config.seed) for i in range(config.num_seeds)]
-
-    @property
-    def env_steps(self) -> int:
-        """Environment steps of each seed so far."""
-        return int(self.state.progress.env_steps)
-
-    def _start_or_resume(self) -> tuple[TrainState, int | None]:
-        if self.program.init is not None:
-            return self.program.init(seed_keys(self.config)), None
-        state, step = self.store.restore(self.template)
-        self.console.print(f"resumed at {step:,} environment steps")
-        return state, step
-
-    def run(self) -> Evaluation:
-        """Train to the end, and return the last evaluation."""
-        config = self.config
         if self.resumed_at is None:
             self.evaluate()
-        evaluation = None
-        label = f"{config.method} {config.scenario}" + (f" x{config.num_seeds}" if config.num_seeds > 1 else "")
-        updates_before = int(self.state.progress.updates)
-        with ProgressBar(label, config.steps, self.env_steps, self.console) as bar:
-            while self.env_steps < config.steps:
-                before = self.env_steps
-                self.state, metrics = self.program.epoch(self.algorithm, self.state)
-                self._log(metrics, before)
-                last = self.env_steps >= config.steps
-                if last or self._due(config.eval_every, before):
-                    evaluation = self.evaluate()
-                if last or self._due(config.media_every, before):
-                    self.draw()
-                self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
-                if last or self._due(config.checkpoint_every, before):
-                    self.store.save(self.env_steps, self.state)
-                bar.update(self.env_steps, int(self.state.progress.updates) - updates_before)
-        for writer in self.writers:
-            writer.close()
-        return evaluation if evaluation is not None else self.evaluate(write=False)
 
-    def _due(self, period: int, before: int) -> bool:
-        """Whether a multiple of `period` environment steps was passed in the last epoch."""
-        return self.env_steps // period > before // period
+    def epoch(self) -> None:
+        """Replace `state` by the state an epoch later, and log what happened in it."""
+        before = self.env_steps
+        self.state, metrics = self.program.epoch(self.algorithm, self.state)
+        self._log(metrics, before)
 
     def _log(self, metrics: Metrics, before: int) -> None:
         table = {name: np.asarray(value) for name, value in metrics.items()}
@@ -138,7 +96,7 @@ class CuriosityTrainer:
 
     def evaluate(self, write: bool = True) -> Evaluation:
         """Evaluate all seeds as they are: `[seeds, splits, environments]`."""
-        keys = evaluation_keys(seed_keys(self.config), self.env_steps)
+        keys = evaluation_keys(self.config, self.env_steps)
         evaluation = jax.tree.map(np.asarray, self.program.evaluate(self.state.seed.learner.params, keys))
         values = evaluation.cells if self.config.metric == "coverage" else evaluation.reward
         for index, writer in enumerate(self.writers if write else []):
@@ -151,9 +109,10 @@ class CuriosityTrainer:
             writer.write(self.env_steps, scalars)
         return evaluation
 
-    def draw(self) -> None:
+    def draw(self, evaluation: Evaluation) -> None:
         """A test episode and the curves of every seed, under `media/`."""
-        keys = evaluation_keys(seed_keys(self.config), self.env_steps)
+        del evaluation
+        keys = evaluation_keys(self.config, self.env_steps)
         for index, (path, writer) in enumerate(zip(self.seed_paths, self.writers, strict=True)):
             params = jax.tree.map(lambda x, index=index: x[index], self.state.seed.learner.params)
             frames = video(self.recorder(params, keys[index]))

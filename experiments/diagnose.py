@@ -21,8 +21,9 @@ from rich.console import Console
 
 import envs
 from experiments.cli import main, parse_run
+from experiments.compilation import enable_compilation_cache
 from experiments.config import RunConfig
-from experiments.program import abstract_state, checkpoint_store, enable_compilation_cache, run_task, take_seed
+from experiments.program import abstract_state, checkpoint_store, run_task, take_seed
 from peg_jax.core import rng
 from peg_jax.core.config import require, static
 from peg_jax.core.environment import Task, make_task

@@ -1,20 +1,16 @@
 """Train an exploring PPO in first-person mazes: `python -m experiments.episodic_curiosity --scenario=sparse`."""
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
-from datetime import datetime
 
-from rich.console import Console
 from rich.table import Table
 
 from experiments.cli import main, parse_command
 from experiments.curiosity_config import MAY_CHANGE, CuriosityRunConfig, preset, validate
 from experiments.curiosity_program import EVALUATED
 from experiments.curiosity_trainer import CuriosityTrainer
-from experiments.program import enable_compilation_cache
+from experiments.host import new_logdir, open_run
 from peg_jax.curiosity.evaluation import Evaluation
-from peg_jax.run.directory import RunDirectory
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,26 +18,17 @@ def run(arguments: Sequence[str]) -> int:
     choices = ("preset", "scenario", "method")
     config, resuming = parse_command(CuriosityRunConfig, arguments, choices, preset, validate, MAY_CHANGE)
     if not resuming:
-        logdir = config.logdir or new_logdir(config)
+        logdir = config.logdir or new_logdir(config.scenario, config)
         config = dataclasses.replace(config, logdir=logdir, schedule_steps=config.schedule_steps or config.steps)
-    console = Console()
-    if config.compilation_cache:
-        enable_compilation_cache()
-    directory = RunDirectory(config.logdir)
-    directory.write_config(config)
-    console.print(f"{'resuming' if resuming else 'new run'} in {config.logdir}", soft_wrap=True)
-    trainer = CuriosityTrainer(config, directory, console)
-    try:
+    with open_run("experiments.episodic_curiosity", config, resuming) as session:
+        trainer = CuriosityTrainer(config, session)
         evaluation = trainer.run()
-    except KeyboardInterrupt:
-        resume = shlex.join(["python", "-m", "experiments.episodic_curiosity", f"--logdir={config.logdir}"])
-        console.print(f"\ninterrupted; resume with: {resume}", soft_wrap=True)
-        return 130
+    console = session.console
     console.print(summary(evaluation, f"first episodes after {trainer.env_steps:,} environment steps"))
     for path in trainer.seed_paths:
         console.print(f"curves      {path / 'media' / 'learning_curves.png'}", soft_wrap=True)
         console.print(f"episode     {path / 'media' / f'episode_{trainer.env_steps}.gif'}", soft_wrap=True)
-    console.print(f"checkpoint  {directory.checkpoints}", soft_wrap=True)
+    console.print(f"checkpoint  {session.directory.checkpoints}", soft_wrap=True)
     return 0
 
 
@@ -52,12 +39,6 @@ def summary(evaluation: Evaluation, title: str) -> Table:
         reward, cells, share, steps = (values[:, index].mean() for values in evaluation)
         table.add_row(name, f"{reward:.2f}", f"{cells:.1f}", f"{100 * share:.1f}%", f"{steps:.0f}")
     return table
-
-
-def new_logdir(config: CuriosityRunConfig) -> str:
-    """`runs/<scenario>_<method>_<preset>_seed<seed>_<time>`."""
-    now = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return f"runs/{config.scenario}_{config.method}_{config.preset}_seed{config.seed}_{now}"
 
 
 if __name__ == "__main__":

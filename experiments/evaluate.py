@@ -10,16 +10,15 @@ from rich.console import Console
 
 from experiments import pictures
 from experiments.cli import main, parse
+from experiments.compilation import enable_compilation_cache
 from experiments.config import RunConfig
 from experiments.program import (
     abstract_state,
     checkpoint_store,
     compile_evaluation,
-    enable_compilation_cache,
-    evaluation_keys,
     run_task,
-    seed_keys,
 )
+from experiments.seeds import evaluation_keys
 from experiments.tables import success_table, write_evaluation
 from peg_jax.core.config import ConfigError, require
 from peg_jax.run.directory import RunDirectory
@@ -50,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     store = checkpoint_store(config, directory, partial(print_line, console))
     state, step = store.restore(abstract_state(config, task), None if options.step < 0 else options.step)
     evaluate = compile_evaluation(config, task, state)
-    evaluation = evaluate(config.algorithm(), state.seed.agent, evaluation_keys(seed_keys(config), step))
+    evaluation = evaluate(config.algorithm(), state.seed.agent, evaluation_keys(config, step))
 
     console.print(success_table(task, evaluation, f"success after {step:,} environment steps"))
     output = directory.path / "evaluation"

@@ -5,7 +5,8 @@ Each is a table of dotted fields over the defaults of `RunConfig`, which are the
 
 from typing import Any, TypeVar
 
-from experiments.config import RunConfig, override
+from experiments.config import RunConfig
+from experiments.options import override
 from peg_jax.core.config import ConfigError
 from peg_jax.peg.methods import METHODS
 

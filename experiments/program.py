@@ -1,17 +1,18 @@
 """The compiled programs of a run: everything that touches the accelerator, for one seed or many."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 import envs
-from experiments.config import RunConfig, made_with, make_env
+from experiments.compilation import compiler_options
+from experiments.config import MAY_CHANGE, RunConfig, make_env
+from experiments.options import made_with
+from experiments.seeds import over_seeds, seed_keys
 from peg_jax.core import rng
 from peg_jax.core.environment import Task, make_task
 from peg_jax.core.replay import Episode, latest
@@ -25,14 +26,13 @@ from peg_jax.peg.inspection import Inspection
 from peg_jax.peg.networks import make_networks
 from peg_jax.peg.rollout import task_spec
 from peg_jax.peg.strategies.planned import PlannedGoals, imagine_go_phase, start_latent
-from peg_jax.peg.training import CycleLog, TrainState
+from peg_jax.peg.training import SEED_AXES, CycleLog, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.progress import compiling
 
 EvaluateFn = Callable[[PEGConfig, AgentState, Key], Evaluation]
 ADDED_LEAVES = ("state.seed.bad_updates",)  # since the first format of checkpoints
-SEED_AXES: Any = TrainState(seed=0, progress=None)  # type: ignore[arg-type]  # axes, not arrays
 
 
 class Program(NamedTuple):
@@ -43,57 +43,6 @@ class Program(NamedTuple):
     epoch: Callable[[PEGConfig, TrainState], tuple[TrainState, CycleLog]]
     evaluate: EvaluateFn
     cycles_per_epoch: int
-
-
-def enable_compilation_cache() -> Path:
-    """Keep compiled programs between processes, in `$JAX_COMPILATION_CACHE_DIR` or the user's cache directory."""
-    configured = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = Path(configured) if configured else user / "peg_jax" / "xla"
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    return path
-
-
-class Seeded(Protocol):
-    """Options of a run of one or more seeds."""
-
-    @property
-    def seed(self) -> int:
-        """Of the first run."""
-
-    @property
-    def num_seeds(self) -> int:
-        """Runs in one program."""
-
-
-def seed_keys(config: Seeded) -> Key:
-    """One key per run, `[num_seeds]`: run i has the key that a solo run with seed + i has."""
-    return jnp.stack([jax.random.key(config.seed + index) for index in range(config.num_seeds)])
-
-
-def over_seeds(function: Callable[..., Any], num_seeds: int, in_axes: Any, out_axes: Any) -> Callable[..., Any]:
-    """`vmap` over the seed axis; for a single seed the axis is taken off and put back instead.
-
-    The batching of one lane computes the same, but gives the compiler batched matrix products to see through.
-    """
-    if num_seeds > 1:
-        return jax.vmap(function, in_axes=in_axes, out_axes=out_axes)
-
-    def single(*arguments: Any) -> Any:
-        results = function(*_reshape(in_axes, arguments, lambda x: x[0]))
-        return _reshape(out_axes, results, lambda x: x[None])
-
-    return single
-
-
-def _reshape(axes: Any, tree: Any, change: Callable[[Array], Array]) -> Any:
-    """Apply `change` to the leaves of `tree` whose entry in the prefix tree `axes` is 0."""
-
-    def along(axis: int | None, part: Any) -> Any:
-        return part if axis is None else jax.tree.map(change, part)
-
-    return jax.tree.map(along, axes, tree, is_leaf=lambda node: node is None)
 
 
 def run_task(config: RunConfig) -> Task:
@@ -108,7 +57,9 @@ def abstract_state(config: RunConfig, task: Task) -> TrainState:
 
 def checkpoint_store(config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]) -> CheckpointStore:
     """The checkpoints of a run; `warn` is told of those that cannot be used."""
-    return CheckpointStore(directory.checkpoints, made_with=made_with(config), added=ADDED_LEAVES, warn=warn)
+    return CheckpointStore(
+        directory.checkpoints, made_with=made_with(config, MAY_CHANGE), added=ADDED_LEAVES, warn=warn
+    )
 
 
 def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: bool = True) -> Program:
@@ -128,7 +79,7 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
 
     # Compiling leaves the interpreter free: the first programs are compiled while the next are traced.
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
-        options = _compiler_options(config)
+        options = compiler_options(config)
         start = jax.jit(_init(config, task)).lower(seed_keys(config)) if fresh else None
         init = pool.submit(start.compile, options) if start else None
         train = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile, options)
@@ -139,11 +90,7 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
 def compile_evaluation(config: RunConfig, task: Task, state: TrainState) -> EvaluateFn:
     """The evaluation alone, for a run that is not trained further; `state` may be abstract."""
     with compiling("evaluation"):
-        return _lower_evaluation(config, task, state).compile(_compiler_options(config))
-
-
-def _compiler_options(config: RunConfig) -> dict[str, str | bool]:
-    return {"xla_backend_optimization_level": str(config.optimization)}
+        return _lower_evaluation(config, task, state).compile(compiler_options(config))
 
 
 def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> jax.stages.Lowered:
@@ -157,11 +104,6 @@ def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> jax.s
 def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
     algorithm = config.algorithm()
     return over_seeds(lambda key: training.init(task, algorithm, config.method, key), config.num_seeds, (0,), SEED_AXES)
-
-
-def evaluation_keys(keys: Key, env_steps: int) -> Key:
-    """Keys of the evaluation after `env_steps`, `[num_seeds]`."""
-    return jax.vmap(lambda key: jax.random.fold_in(rng.named(key, "evaluation"), env_steps))(keys)
 
 
 @partial(jax.jit, static_argnames=("task_name",))

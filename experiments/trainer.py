@@ -1,7 +1,4 @@
-"""The host's side of training: call compiled epochs, and between them log, evaluate, draw and save.
-
-Nothing here changes the numbers of a run: all that does is in `TrainState`.
-"""
+"""Training PEG or one of its baselines: what is logged, evaluated and drawn between compiled epochs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,35 +9,34 @@ import numpy as np
 
 from experiments import pictures
 from experiments.config import RunConfig
-from experiments.logs import GOALS, GoalLog, WallClock, read_go_steps, read_goals
-from experiments.memory import require_memory
+from experiments.host import Host
+from experiments.logs import GOALS, GoalLog, read_go_steps, read_goals
+from experiments.memory import Growing
 from experiments.program import (
     Program,
     Shown,
     abstract_state,
     checkpoint_store,
     compile_program,
-    evaluation_keys,
     imagined_paths,
     inspect,
     run_task,
-    seed_keys,
     take_seed,
     take_shown,
 )
+from experiments.seeds import evaluation_keys
 from peg_jax.peg.evaluation import Evaluation, evaluation_metrics
 from peg_jax.peg.strategies.planned import PlannedGoals
 from peg_jax.peg.training import CycleLog, TrainState
-from peg_jax.run.files import NumbersError
-from peg_jax.run.metrics import MetricsWriter
-from peg_jax.run.progress import ProgressBar, print_line, state_table
 from peg_jax.run.session import Session
 
 SHOWN_EPISODES = 128  # about so many of the latest in `state_occupancy`
 
 
-class Trainer:
-    """One run directory and the run in it."""
+class Trainer(Host[RunConfig, Evaluation]):
+    """A run of PEG or of one of its baselines."""
+
+    state: TrainState
 
     def __init__(self, config: RunConfig, session: Session) -> None:
         """Compile, then start or resume.
@@ -49,111 +45,26 @@ class Trainer:
             RunError: the directory cannot be used, or its checkpoints do not fit.
             ConfigError: the state does not fit into memory.
         """
-        self.config, self.session = config, session
-        self.console, self.directory = session.console, session.directory
+        super().__init__(config, session, checkpoint_store(config, session.directory, session.say))
         self.algorithm = config.algorithm()
-        self.store = checkpoint_store(config, self.directory, self._say)
+        self.label, self.bad_limit = f"{config.method} {config.env}", config.loop.bad_updates
         task = run_task(config)
-        self.template = state = abstract_state(config, task)
-        sizes = _sized(state)
-        self.console.print(state_table(sizes, config.num_seeds))
-        require_memory(config, sizes)
-        self.directory.write_config(config)  # from here on it is a run, which keeps its options
-        self.program: Program = compile_program(config, task, state, fresh=self.store.latest() is None)
-        self.state, resumed_at = self._start_or_resume()
-        self.writers = [MetricsWriter(path, resumed_at) for path in self.seed_paths]
-        self.goal_logs = [GoalLog(path, resumed_at) for path in self.seed_paths]
-        self.clock = WallClock(self.directory.path, resumed_at)
-        self.left_alone: set[int] = set()  # seeds whose numbers have gone bad, as far as it was said
+        template = abstract_state(config, task)
+        self.announce(_sized(template), Growing("replay", "replay.capacity", config.replay.capacity))
+        self.program: Program = compile_program(config, task, template, fresh=self.store.latest() is None)
+        self.begin(self.program.init, template)
+        self.goal_logs = [GoalLog(path, self.resumed_at) for path in self.seed_paths]
 
-    @property
-    def seed_paths(self) -> list[Path]:
-        """The directory of each seed."""
-        config = self.config
-        return [self.directory.seed_directory(i, config.num_seeds, config.seed) for i in range(config.num_seeds)]
+    def epoch(self) -> None:
+        """Replace `state` by the state an epoch later, and log what happened in it."""
+        before = self.env_steps
+        self.state, log = self.program.epoch(self.algorithm, self.state)
+        self._log(log, before)
 
-    @property
-    def env_steps(self) -> int:
-        """Environment steps of each seed so far."""
-        return int(self.state.progress.env_steps)
-
-    def _start_or_resume(self) -> tuple[TrainState, int | None]:
-        if self.program.init is not None:
-            return self.program.init(seed_keys(self.config)), None
-        state, step = self.store.restore(self.template)
-        self._say(f"resumed at {step:,} of {self.config.steps:,} environment steps")
-        return state, step
-
-    def run(self) -> Evaluation:
-        """Train to the end, and return the last evaluation.
-
-        Raises:
-            StoppedError: the run was asked to stop, and is saved.
-            NumbersError: no seed is left whose numbers are finite.
-            DiskError: the disk refuses, or the directory has gone.
-        """
-        config = self.config
-        evaluation = None
-        updates_before = int(self.state.progress.updates)
-        label = f"{config.method} {config.env}" + (f" x{config.num_seeds}" if config.num_seeds > 1 else "")
-        with ProgressBar(label, config.steps, self.env_steps, self.console) as bar, self.session.training():
-            while self.env_steps < config.steps:
-                before = self.env_steps
-                self.state, log = self.program.epoch(self.algorithm, self.state)
-                self._log(log, before)
-                last = self.env_steps >= config.steps
-                if last or self._due(config.eval_every, before):
-                    evaluation = self.evaluate()
-                updates = int(self.state.progress.updates) - updates_before
-                held = evaluation.success if evaluation else {}
-                success = float(held.get("success_cell", held["success"]).mean()) if held else None
-                bar.update(self.env_steps, updates, success)
-                self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
-                self._save_when_due(before, last)
-                if last or self._due(config.media_every, before):
-                    self.draw(evaluation or self.evaluate(write=False))
-        for writer in self.writers:
-            writer.close()
-        return evaluation if evaluation is not None else self.evaluate(write=False)
-
-    def _save_when_due(self, before: int, last: bool) -> None:
-        """Save, unless nothing finite is left, and leave when asked to; the last epoch is finished in any case."""
-        self.session.check()
-        bad = np.asarray(self.state.seed.bad_updates)
-        self._tell_of_bad_numbers(bad)
-        stopping = self.session.stopping  # asked once: a signal that comes during the save waits for the next epoch
-        if last or stopping or self._due(self.config.checkpoint_every, before):
-            self.store.save(self.env_steps, self.state, good=not bad.any())
-        if stopping and not last:
-            self.session.leave(self.env_steps)
-
-    def _tell_of_bad_numbers(self, bad: np.ndarray) -> None:
-        """Name the seeds `[num_seeds]` that are updated no more.
-
-        Raises:
-            NumbersError: that is all of them.
-        """
-        limit = self.config.loop.bad_updates
-        stopped = set(np.flatnonzero(bad >= limit).tolist()) if limit else set()
-        good = self.store.last_good()
-        kept = "there is no good checkpoint" if good is None else f"last good checkpoint: {self.store.folder(good)}"
-        for index in sorted(stopped - self.left_alone):
-            seed = self.config.seed + index
-            reason = f"{bad[index]} updates in a row were not finite"
-            self._say(f"seed {seed} is updated no more at {self.env_steps:,} steps: {reason}; {kept}")
-        self.left_alone = stopped
-        if len(stopped) == len(bad):
-            raise NumbersError(
-                f"the numbers of every seed went bad by {self.env_steps:,} steps: {limit} "
-                f"updates in a row were not finite; {kept}. A run with smaller learning rates may do better"
-            )
-
-    def _say(self, line: str) -> None:
-        print_line(self.console, line)
-
-    def _due(self, period: int, before: int) -> bool:
-        """Whether a multiple of `period` environment steps was passed in the last epoch."""
-        return self.env_steps // period > before // period
+    def success(self, evaluation: Evaluation) -> float:
+        """Mean success over goals, in Point Maze by cell."""
+        held = evaluation.success
+        return float(held.get("success_cell", held["success"]).mean())
 
     def _log(self, log: CycleLog, before: int) -> None:
         metrics = {name: np.asarray(value).mean(axis=1) for name, value in log.metrics.items()}
@@ -167,8 +78,8 @@ class Trainer:
             self.goal_logs[index].write(steps, goals[index], went[index])
 
     def evaluate(self, write: bool = True) -> Evaluation:
-        """Evaluate all seeds as they are; `Evaluation` with a leading seed axis."""
-        keys = evaluation_keys(seed_keys(self.config), self.env_steps)
+        """Evaluate all seeds as they are; the result has a leading seed axis."""
+        keys = evaluation_keys(self.config, self.env_steps)
         evaluation = self.program.evaluate(self.algorithm, self.state.seed.agent, keys)
         for index, writer in enumerate(self.writers if write else []):
             one = jax.tree.map(lambda x, index=index: x[index], evaluation)

@@ -1,7 +1,7 @@
 """Training as pure functions over one `TrainState`: collect, credit, learn; an epoch is a scan over updates."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +32,7 @@ class SeedState:
     key: Key
     learner: Learner
     collector: Collector
+    bad_updates: Array  # int32 [], the latest updates in a row of which a minibatch was skipped as not finite
 
 
 @struct.dataclass
@@ -40,6 +41,10 @@ class TrainState:
 
     seed: SeedState
     progress: Progress
+
+
+SEED_AXES = cast(Any, TrainState)(seed=0, progress=None)
+"""Where `vmap` finds the seeds in a `TrainState`."""
 
 
 class Batch(NamedTuple):
@@ -75,7 +80,7 @@ def init(task: Task, config: CuriosityConfig, key: Key) -> TrainState:
     learner, collector = jax.tree.map(
         lambda x: x.astype(x.dtype), (init_learner(params, optimizer(config, 1.0)), collector)
     )
-    return TrainState(SeedState(key, learner, collector), Progress(zero, zero))
+    return TrainState(SeedState(key, learner, collector, zero), Progress(zero, zero))
 
 
 def loss(apply: Apply, config: CuriosityConfig, clip: Array, params: Params, batch: Batch) -> tuple[Array, Metrics]:
@@ -103,12 +108,14 @@ def learn(
 ) -> tuple[Learner, Metrics]:
     """All passes over a rollout, in minibatches drawn anew for each pass; metrics are means."""
     size, numbers = batch.advantage.shape[0], config.ppo
-    gradient = jax.grad(lambda params, part: loss(apply, config, numbers.clip * remaining, params, part), has_aux=True)
+
+    def loss_of(params: Params, part: Batch) -> tuple[Array, Metrics]:
+        return loss(apply, config, numbers.clip * remaining, params, part)
 
     def one_minibatch(learner: Learner, index: Array) -> tuple[Learner, Metrics]:
         part = jax.tree.map(lambda x: x[index], batch)
-        grads, metrics = gradient(learner.params, part)
-        learner, norm = apply_gradients(learner, grads, optimizer(config, remaining))
+        (value, metrics), grads = jax.value_and_grad(loss_of, has_aux=True)(learner.params, part)
+        learner, norm = apply_gradients(learner, grads, optimizer(config, remaining), value)
         return learner, metrics | norm
 
     def one_pass(learner: Learner, key: Key) -> tuple[Learner, Metrics]:
@@ -117,6 +124,16 @@ def learn(
 
     learner, metrics = jax.lax.scan(one_pass, learner, jax.random.split(key, numbers.epochs))
     return learner, jax.tree.map(jnp.mean, metrics)
+
+
+def guard(config: CuriosityConfig, seed: SeedState, learner: Learner) -> SeedState:
+    """The seed with what an update made of its learner, unless `ppo.bad_updates` in a row were not finite."""
+    bad = jnp.where(learner.skipped > seed.learner.skipped, seed.bad_updates + 1, 0)
+    if not config.ppo.bad_updates:
+        return dataclasses.replace(seed, learner=learner, bad_updates=bad)
+    given_up = seed.bad_updates >= config.ppo.bad_updates
+    learner = jax.tree.map(lambda old, new: jnp.where(given_up, old, new), seed.learner, learner)
+    return dataclasses.replace(seed, learner=learner, bad_updates=jnp.where(given_up, seed.bad_updates, bad))
 
 
 def update(
@@ -145,13 +162,14 @@ def update(
     batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), Batch(experience, advantage, target))
     remaining = ppo.remaining(config.ppo, state.progress.updates + 1, total)
     learner, metrics = learn(apply, config, remaining, seed.learner, batch, learn_key)
+    seed = guard(config, seed, learner)
     unexplained = jnp.var(target - experience.value) / jnp.maximum(jnp.var(target), 1e-12)
     metrics |= {"explained_variance": 1.0 - unexplained, "rewardmean": experience.reward.mean()}
     progress = Progress(
         updates=state.progress.updates + 1,
         env_steps=state.progress.env_steps + config.ppo.num_envs * config.ppo.rollout,
     )
-    seed = dataclasses.replace(seed, learner=learner, collector=collector)
+    seed = dataclasses.replace(seed, collector=collector)
     return TrainState(seed, progress), metrics | rollout.episode_metrics(collector.finished)
 
 

@@ -104,9 +104,10 @@ class RSSM(nn.Module):
         units, context = config.hidden, self.action_size
         return GoalMLP(feature_size(config), 2, units, units, context, config.sine_scale, self.dtype)
 
-    def prior(self, deter: Array) -> Stats:
-        """Distribution of the stochastic state before the observation."""
-        return self._stats(self.prior_out(elu(self.prior_hidden(deter))))
+    def prior(self, deter: Array, previous: Array) -> Stats:
+        """Distribution of the stochastic state before the observation; `previous [..., S]` is the last step's."""
+        stats = self._stats(self.prior_out(elu(self.prior_hidden(deter))))
+        return stats | {"mean": previous + stats["mean"]} if self.config.residual else stats
 
     def posterior(self, deter: Array, embed: Array) -> Stats:
         """Distribution of the stochastic state after the observation's embedding `[..., E]`."""
@@ -116,7 +117,7 @@ class RSSM(nn.Module):
     def initialise(self) -> None:
         """Touch every parameter: the method to hand to `init`."""
         deter = self.advance(zero_latent(self.config, ()), jnp.zeros(self.action_size))
-        self.prior(deter)
+        self.prior(deter, zero_latent(self.config, ()).stoch)
         self.posterior(deter, jnp.zeros(self.embed_size))
 
     def _stats(self, raw: Array) -> Stats:
@@ -231,13 +232,14 @@ def observe(rssm: RSSM, params: Params, embeds: Array, actions: Array, key: Key)
     start = zero_latent(rssm.config, (batch,))
     keys = jax.random.split(key, length)
     _, (latents, posterior) = jax.lax.scan(lean(step), start, (actions, embeds, is_first, keys))
-    # The prior's statistics depend on the deterministic state alone, so one batched product serves all times.
-    prior = rssm.apply(params, latents.deter, method=RSSM.prior)
+    # No prior is needed to filter, so one batched product serves all times.
+    previous = jnp.concatenate([start.stoch[None], latents.stoch[:-1]])
+    prior = rssm.apply(params, latents.deter, previous, method=RSSM.prior)
     return latents, posterior, prior
 
 
 def imagine_step(rssm: RSSM, params: Params, latent: Latent, action: Array, key: Key, sample: bool = True) -> Latent:
     """One step of the prior: `latent [N, ...]` and `action [N, A]` to the next latent, sampled or the prior's mean."""
     deter = rssm.apply(params, latent, action, method=RSSM.advance)
-    stats = rssm.apply(params, deter, method=RSSM.prior)
+    stats = rssm.apply(params, deter, latent.stoch, method=RSSM.prior)
     return Latent(sample_stoch(stats, key) if sample else mean_stoch(stats), deter)

@@ -5,7 +5,7 @@ explores from where they got to, learns in bursts on the way and lays the episod
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,10 @@ class TrainState:
 
     seed: SeedState
     progress: Progress
+
+
+SEED_AXES = cast(Any, TrainState)(seed=0, progress=None)
+"""Where `vmap` finds the seeds in a `TrainState`."""
 
 
 class CycleLog(NamedTuple):

@@ -174,6 +174,9 @@ def _validate_parts(config: PEGConfig) -> None:
     require(scale == 0, "agent.explorer.sine-scale", scale, "the explorer has no goal to multiply with; use 0")
     classes = agent.world_model.classes
     require(classes != 1, "agent.world-model.classes", classes, "use 0 (Gaussian latents) or at least 2 classes")
+    residual = agent.world_model.residual
+    hint = "categories have no difference to predict; use Gaussian latents (--agent.world-model.classes=0)"
+    require(not (residual and classes), "agent.world-model.residual", residual, hint)
     require(
         agent.distance.negative_factor == 0 or config.replay.batch >= 2,
         "replay.batch",

@@ -65,7 +65,7 @@ def occupancy_map(
         goals[:, 0], goals[:, 1], s=45, color=GOALS, marker="*", linewidths=0.3, edgecolors="black", zorder=3
     )
     shown = [_dot(GO, "Go phase"), _dot(EXPLORE, "Explore phase"), _dot(GOALS, "planned goals", "*")]
-    phases.legend(handles=shown, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, frameon=False, fontsize=8)
+    phases.legend(handles=shown, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False, fontsize=8)
     levels = contour.contourf(*distance, levels=15, cmap="viridis_r", alpha=0.75, zorder=1)
     contour.plot(*distance_goal, ms=14, marker="*", color=GOALS, markeredgecolor="black", zorder=3)
     _scale(figure, contour, levels, "predicted steps to the star")

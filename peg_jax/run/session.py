@@ -39,7 +39,7 @@ class Session:
         """
         self.directory, self.console, self._resume = directory, console, resume
         self._lock = RunLock(directory.path)
-        self._signals = StopSignals(self._say, self._delay, resume)
+        self._signals = StopSignals(self.say, self._delay, resume)
         self._longest, self._began = 0.0, 0.0
 
     def __enter__(self) -> "Session":
@@ -49,7 +49,7 @@ class Session:
           RunError: another process has it, or it cannot be written.
         """
         if remark := self._lock.acquire():
-            self._say(remark)
+            self.say(remark)
         remove_unfinished(self.directory.path)
         self._signals.__enter__()
         return self
@@ -96,6 +96,7 @@ class Session:
         when = f"in at most {self._longest:.0f} s" if self._longest else "which takes an unknown time, it is the first"
         return f"when this epoch is done, {when}"
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line."""
         self.console.show_cursor(True)  # a process that leaves at once cannot do it later
         print_line(self.console, line)

@@ -1,5 +1,6 @@
 """The training loop: what it computes, that it can be cut and mapped, and that it learns."""
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,9 @@ import pytest
 
 from peg_jax.curiosity import evaluation, training
 from peg_jax.curiosity.config import RewardConfig
-from peg_jax.curiosity.training import TrainState
+from peg_jax.curiosity.training import SEED_AXES, TrainState
 from tests.curiosity.corridor import LENGTH, STEPS, corridor
 
-SEED_AXES: Any = TrainState(seed=0, progress=None)  # type: ignore[arg-type]  # axes, not arrays
 TASK, CONFIG = corridor()
 INIT = partial(training.init, TASK, CONFIG)
 
@@ -52,6 +52,25 @@ def test_seeds_in_one_program_are_the_solo_runs() -> None:
         for a, b in zip(plain(mine), plain(solo.seed), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
     assert not np.array_equal(metrics["policy_loss"][0], metrics["policy_loss"][1])
+
+
+def test_a_seed_with_bad_numbers_is_left_alone_and_the_others_are_not() -> None:
+    """Its parameters are not numbers: all minibatches of one update are skipped, and with a limit of 1 no more come."""
+    keys = jnp.stack([jax.random.key(seed) for seed in (0, 1)])
+    start = jax.vmap(INIT, out_axes=SEED_AXES)(keys)
+    learner = start.seed.learner
+    params = jax.tree.map(lambda x: x.at[0].set(jnp.nan), learner.params)
+    hurt = dataclasses.replace(
+        start, seed=dataclasses.replace(start.seed, learner=dataclasses.replace(learner, params=params))
+    )
+    config = dataclasses.replace(CONFIG, ppo=dataclasses.replace(CONFIG.ppo, bad_updates=1))
+    after, _ = train(config, hurt, seeds=True)
+    healthy, _ = train(config, start, seeds=True)
+    assert after.seed.bad_updates.tolist() == [1, 0]
+    assert after.seed.learner.skipped.tolist() == [config.ppo.epochs * config.ppo.minibatches, 0]
+    for one, other in zip(plain(after.seed), plain(healthy.seed), strict=True):
+        np.testing.assert_array_equal(one[1], other[1])
+    assert (plain(healthy.seed.learner.params)[0][0] != plain(learner.params)[0][0]).any()
 
 
 @pytest.fixture(scope="module")

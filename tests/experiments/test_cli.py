@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import parse_run
-from experiments.config import RunConfig, override, validate_run
+from experiments.config import RunConfig, validate_run
+from experiments.options import override
 from experiments.presets import PRESETS, preset
 from peg_jax.core.config import ConfigError
 from peg_jax.peg.methods import METHODS

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from experiments import compare
 from experiments.compare import CompareConfig
-from experiments.config import RunConfig, override
+from experiments.config import RunConfig
+from experiments.options import override
 from experiments.presets import preset
 from peg_jax.core.config import ConfigError
 from peg_jax.run.directory import RunDirectory

@@ -1,10 +1,7 @@
 """The real commands, at `smoke` size: train, evaluate, report; `test_survival.py` is about what goes wrong."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -12,21 +9,9 @@ import numpy as np
 import pytest
 
 from peg_jax.run.metrics import read_metrics
+from tests.experiments.processes import command
 
 SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=100000"]
-
-
-def command(module: str, *arguments: str) -> str:
-    """Run `python -m experiments.<module>` and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"experiments.{module}", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": "."},
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import pytest
 
 from experiments.bench import bench_plan, bench_update
-from experiments.config import RunConfig, override
+from experiments.config import RunConfig
 from experiments.flops import compiled_matmul_flops
+from experiments.options import override
 from experiments.presets import preset
 from experiments.program import run_task
 

@@ -10,8 +10,6 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import memory
-from experiments.config import RunConfig, override
-from experiments.presets import preset
 from peg_jax.core.config import ConfigError
 from peg_jax.run.memory import available_bytes
 
@@ -19,9 +17,7 @@ ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 ONE_SEED = {"world_model": jax.ShapeDtypeStruct((MIB,), jnp.uint8), "replay": jax.ShapeDtypeStruct((9 * MIB,), "uint8")}
 
-
-def config(**changes: int) -> RunConfig:
-    return override(preset(RunConfig, "smoke", "point_maze"), changes)
+REPLAY = memory.Growing("replay", "replay.capacity", 20_000)
 
 
 def test_this_machine_says_what_it_has() -> None:
@@ -41,13 +37,13 @@ def test_this_machine_says_what_it_has() -> None:
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch, available: int, seeds: int, words: str) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: (available * MIB, "a chip"))
     with pytest.raises(ConfigError, match=words):
-        memory.require_memory(config(num_seeds=seeds), ONE_SEED)
+        memory.require_memory(seeds, ONE_SEED, REPLAY)
 
 
 @pytest.mark.parametrize("available", [40 * MIB, None])
 def test_what_fits_or_cannot_be_known_passes(monkeypatch: pytest.MonkeyPatch, available: int | None) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: (available, "a chip"))
-    memory.require_memory(config(num_seeds=4), ONE_SEED)
+    memory.require_memory(4, ONE_SEED, REPLAY)
 
 
 def test_the_command_refuses_before_it_compiles(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,52 +23,22 @@ from peg_jax.peg.training import SeedState, TrainState
 from peg_jax.run.checkpoint import CheckpointStore, _sha256_of_json
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.metrics import read_metrics
+from tests.experiments.processes import ROOT, Ended, differing_leaves, ended, running, wait_for_checkpoint
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=1000000"]
 SEEDS = [*SMOKE, "--num-seeds=2", "--method=random_goals"]
 ENDLESS = "--steps=1000000"
 
 
-@dataclass
-class Ended:
-    """A process that is over."""
-
-    code: int
-    out: str
-    err: str
-
-
-@contextmanager
-def training(logdir: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def training(logdir: Path, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """The command at work."""
-    command = [sys.executable, "-m", "experiments.peg", f"--logdir={logdir}", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as running:
-        try:
-            yield running
-        finally:
-            running.kill()
+    return running("peg", f"--logdir={logdir}", *arguments)
 
 
 def train(logdir: Path, *arguments: str) -> Ended:
-    with training(logdir, *arguments) as running:
-        return ended(running)
-
-
-def ended(running: subprocess.Popen[str]) -> Ended:
-    out, err = running.communicate(timeout=600)
-    return Ended(running.returncode, out, err)
-
-
-def wait_for_checkpoint(logdir: Path, running: subprocess.Popen[str], after: int = 0) -> int:
-    """Wait until a step later than `after` is on disk, and return it."""
-    store = CheckpointStore(logdir / "checkpoints")
-    while (store.latest() or 0) <= after:
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.02)
-    return store.latest() or 0
+    with training(logdir, *arguments) as process:
+        return ended(process)
 
 
 def checkpoint(logdir: Path, step: int | None = None) -> tuple[TrainState, CheckpointStore]:
@@ -77,17 +46,6 @@ def checkpoint(logdir: Path, step: int | None = None) -> tuple[TrainState, Check
     config = directory.read_config_as(RunConfig)
     store = checkpoint_store(config, directory, print)
     return store.restore(abstract_state(config, run_task(config)), step)[0], store
-
-
-def differing_leaves(a: object, b: object) -> list[str]:
-    leaves = [jax.tree_util.tree_leaves_with_path(jax.tree.map(bits, tree)) for tree in (a, b)]
-    assert len(leaves[0]) > 100
-    return [jax.tree_util.keystr(path) for (path, x), (_, y) in zip(*leaves, strict=True) if x != y]
-
-
-def bits(x: jax.Array) -> bytes:
-    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(x) if is_key else x).tobytes()
 
 
 @dataclass
@@ -107,28 +65,28 @@ class Story:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     root = tmp_path_factory.mktemp("story")
     survivor, whole = root / "survivor", root / "whole"
-    with training(survivor, *SMOKE, ENDLESS) as running:
-        wait_for_checkpoint(survivor, running)
+    with training(survivor, *SMOKE, ENDLESS) as process:
+        wait_for_checkpoint(survivor, process)
         refused = train(survivor)
-        running.send_signal(signal.SIGTERM)
-        terminated = ended(running)
+        process.send_signal(signal.SIGTERM)
+        terminated = ended(process)
     saved = CheckpointStore(survivor / "checkpoints").latest() or 0
 
     words = shlex.split(terminated.out.strip().splitlines()[-1].partition("resume with: ")[2])
-    with subprocess.Popen([sys.executable, *words[1:]], cwd=ROOT, stdout=subprocess.DEVNULL) as running:
-        saved = wait_for_checkpoint(survivor, running, saved)
-        running.kill()
+    with subprocess.Popen([sys.executable, *words[1:]], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        saved = wait_for_checkpoint(survivor, process, saved)
+        process.kill()
 
-    with training(survivor) as running:
-        wait_for_checkpoint(survivor, running, saved)
-        assert running.stdout is not None
-        running.send_signal(signal.SIGINT)
-        said = [running.stdout.readline()]
+    with training(survivor) as process:
+        wait_for_checkpoint(survivor, process, saved)
+        assert process.stdout is not None
+        process.send_signal(signal.SIGINT)
+        said = [process.stdout.readline()]
         while said[-1] and not said[-1].startswith("Ctrl-C"):
-            said.append(running.stdout.readline())
-        running.send_signal(signal.SIGINT)
+            said.append(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
         began = time.monotonic()
-        interrupted = ended(running)
+        interrupted = ended(process)
         seconds_to_leave = time.monotonic() - began
     interrupted.out = "".join(said) + interrupted.out
 

@@ -79,6 +79,13 @@ def test_seed_shares_must_not_sum_past_one() -> None:
         validate(config, STEPS, GOAL_SIZE)
 
 
+def test_categories_have_no_difference_to_predict() -> None:
+    config = tiny.replace(tiny.config(), "agent.world_model.residual", True)
+    config = tiny.replace(config, "agent.world_model.classes", 2)
+    with pytest.raises(ConfigError, match=r"--agent\.world-model\.residual=True .*--agent\.world-model\.classes=0"):
+        validate(config, STEPS, GOAL_SIZE)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

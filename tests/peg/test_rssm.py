@@ -1,5 +1,7 @@
 """Latent dynamics (conformance tests 4, 6, 20, 23; trap T1)."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -183,3 +185,19 @@ def test_with_sines_the_same_action_does_different_things_in_different_memories(
 
     assert float(effect(0.0)) == 0.0
     assert float(effect(6.0)) > 0.01
+
+
+def test_a_residual_prior_predicts_the_change_of_the_state() -> None:
+    """In the filter as in dreams: each prior starts from the state sampled a step earlier, the first from zero."""
+    plain = RSSM(GAUSSIAN, embed_size=4, action_size=2)
+    residual = RSSM(dataclasses.replace(GAUSSIAN, residual=True), embed_size=4, action_size=2)
+    params = plain.init(jax.random.key(0), method=RSSM.initialise)
+    embeds, actions = (jax.random.normal(jax.random.key(i), (3, 2, size)) for i, size in ((1, 4), (2, 2)))
+    latents, _, change = rssm.observe(plain, params, embeds, actions, jax.random.key(3))
+    same, _, prior = rssm.observe(residual, params, embeds, actions, jax.random.key(3))
+    np.testing.assert_array_equal(latents.feature, same.feature)
+    np.testing.assert_allclose(prior["mean"][0], change["mean"][0], atol=1e-6)
+    np.testing.assert_allclose(prior["mean"][1:], latents.stoch[:-1] + change["mean"][1:], atol=1e-6)
+    second = jax.tree.map(lambda x: x[1], latents)
+    dreamt = rssm.imagine_step(residual, params, second, actions[2], jax.random.key(4), sample=False)
+    np.testing.assert_allclose(dreamt.stoch, prior["mean"][2], atol=1e-6)

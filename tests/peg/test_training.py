@@ -15,7 +15,7 @@ from peg_jax.core.replay import Episode
 from peg_jax.core.types import Key
 from peg_jax.peg import training
 from peg_jax.peg.config import LoopConfig, PEGConfig
-from peg_jax.peg.training import CycleLog, Progress, TrainState
+from peg_jax.peg.training import SEED_AXES, CycleLog, Progress, TrainState
 from tests.peg import tiny
 
 # Six steps after one burst of one update, two environments, four episodes before. One burst per cycle halves the
@@ -135,11 +135,10 @@ def test_a_state_copied_to_the_host_and_back_continues_bit_for_bit(history: list
 def test_seeds_in_one_program_and_cycles_in_one_scan_equal_loops(history: list) -> None:
     """`vmap` over two seeds of a scan over two cycles, against each seed alone, one cycle at a time."""
     keys = jax.random.split(jax.random.key(0), 2)
-    axes = TrainState(seed=0, progress=None)  # type: ignore[arg-type]
     states = [init(key) for key in keys]
     stacked = TrainState(jax.tree.map(lambda *x: jnp.stack(x), *(s.seed for s in states)), states[0].progress)
     together = jax.jit(
-        jax.vmap(lambda s: training.epoch(TASK, CONFIG, "peg", s, 2), in_axes=(axes,), out_axes=(axes, 0))
+        jax.vmap(lambda s: training.epoch(TASK, CONFIG, "peg", s, 2), in_axes=(SEED_AXES,), out_axes=(SEED_AXES, 0))
     )
     final, log = together(stacked)
     for index, key in enumerate(keys):

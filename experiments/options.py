@@ -1,0 +1,58 @@
+"""The options that every run has, whatever it trains."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from flax import struct
+
+from peg_jax.core.config import require, static
+from peg_jax.run.config_json import encode, flatten
+
+# Options that leave the numbers of a run alone, so that a resume may change them.
+MAY_CHANGE = ("steps", "log_every", "eval_every", "checkpoint_every", "media_every", "compilation_cache")
+
+
+@struct.dataclass
+class RunOptions:
+    """What the host needs to know."""
+
+    method: str = static("")  # name of the method
+    preset: str = static("fast")  # bundle of defaults; options given beside it win
+    seed: int = static(0)  # seed of the first run; run i of several uses seed + i
+    num_seeds: int = static(1)  # independent runs in one compiled program
+    steps: int = static(1_000_000)  # environment steps of each run
+    logdir: str = static("")  # run directory; an existing one is resumed; empty makes a new one under runs/
+    log_every: int = static(10_000)  # environment steps per compiled epoch; one line of metrics each
+    eval_every: int = static(10_000)  # environment steps between evaluations
+    checkpoint_every: int = static(10_000)  # environment steps between checkpoints
+    media_every: int = static(100_000)  # environment steps between pictures; one set is drawn at the end anyway
+    optimization: int = static(3)  # of the compiled program, 0 to 3; less compiles sooner and runs slower
+    compilation_cache: bool = static(True)  # keep compiled programs in the user's cache directory
+
+
+def override(config: Any, changes: dict[str, Any]) -> Any:
+    """A copy of a nested config with dotted fields replaced, such as `{"agent.world_model.deter": 64}`."""
+    for path, value in changes.items():
+        name, _, rest = path.partition(".")
+        inner = override(getattr(config, name), {rest: value}) if rest else value
+        config = dataclasses.replace(config, **{name: inner})
+    return config
+
+
+def made_with(config: RunOptions, may_change: Sequence[str]) -> dict[str, Any]:
+    """The options, by dotted name, that the numbers of a run depend on: all but those in `may_change`."""
+    options = flatten(encode(config))
+    return {name: value for name, value in options.items() if name not in (*may_change, "logdir")}
+
+
+def validate_options(config: RunOptions) -> None:
+    """Refuse options of the host that cannot work.
+
+    Raises:
+        ConfigError: names the option, its value and what would work.
+    """
+    for option in ("num_seeds", "steps", "log_every", "eval_every", "checkpoint_every", "media_every"):
+        require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
+    require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
+    require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")

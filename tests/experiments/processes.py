@@ -1,0 +1,71 @@
+"""The real commands in real processes, and states that are compared bit by bit."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from peg_jax.run.checkpoint import CheckpointStore
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Ended:
+    """A process that is over."""
+
+    code: int
+    out: str
+    err: str
+
+
+@contextmanager
+def running(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`python -m experiments.<module>` at work."""
+    command = [sys.executable, "-m", f"experiments.{module}", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[str]) -> Ended:
+    out, err = process.communicate(timeout=600)
+    return Ended(process.returncode, out, err)
+
+
+def command(module: str, *arguments: str) -> str:
+    """Run `python -m experiments.<module>`, which must work, and return what it printed."""
+    with running(module, *arguments) as process:
+        done = ended(process)
+    assert done.code == 0, f"{done.out[-1000:]}\n{done.err[-2000:]}"
+    return done.out
+
+
+def wait_for_checkpoint(logdir: Path, process: subprocess.Popen[str], after: int = 0) -> int:
+    """Wait until a step later than `after` is on disk, and return it."""
+    store = CheckpointStore(logdir / "checkpoints")
+    while (store.latest() or 0) <= after:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    return store.latest() or 0
+
+
+def differing_leaves(a: object, b: object) -> list[str]:
+    leaves = [jax.tree_util.tree_leaves_with_path(jax.tree.map(_bits, tree)) for tree in (a, b)]
+    assert len(leaves[0]) > 40
+    return [jax.tree_util.keystr(path) for (path, x), (_, y) in zip(*leaves, strict=True) if x != y]
+
+
+def _bits(x: jax.Array) -> bytes:
+    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x).tobytes()
