@@ -102,6 +102,7 @@ FAST: Changes = {
     "agent.world_model.decoder_std": 0.1,
     "agent.world_model.min_std": 0.03,
     "agent.world_model.sine_scale": 6.0,
+    "agent.world_model.residual": True,
     "agent.world_model.updates": 4,
     "agent.world_model.optimizer.learning_rate": 3e-3,
     "agent.world_model.optimizer.decay": 1e-3,
@@ -131,6 +132,7 @@ FAST: Changes = {
     "agent.explorer.return_lambda": 0.6,
     "agent.explorer.slow_every": 1,
     "agent.explorer.slow_fraction": 0.05,
+    "planner.candidates": 100,
     "planner.discount": 0.97,
     "planner.seed_replay": 0.5,
     "planner.seed_mega": 0.5,
@@ -140,16 +142,18 @@ FAST: Changes = {
     "replay.batch": 100,
     "replay.length": 8,
     "replay.oversample": 8,
-    "loop.num_envs": 128,
-    "loop.goal_update_every": 128,
-    "loop.prefill": 128,
+    "loop.num_envs": 256,
+    "loop.goal_update_every": 256,
+    "loop.prefill": 256,
     "loop.train_every": 50,
     "loop.updates_per_burst": 15,
-    "log_every": 64_000,
-    "eval_every": 64_000,
+    "loop.random_explore": 0.5,
+    "log_every": 128_000,
+    "eval_every": 128_000,
     "eval_repeats": 5,
     "checkpoint_every": 128_000,
-    "steps": 430_000,
+    "media_every": 256_000,
+    "steps": 860_000,
 }
 
 # The published parts at toy size: those of `fast` that replace them take twice as long to compile.
@@ -195,6 +199,7 @@ _FAST_BODIES: Changes = {
     "eval_every": 48_000,
     "eval_repeats": 2,
     "checkpoint_every": 96_000,
+    "media_every": 96_000,
     "loop.train_every": 25,
     "steps": 800_000,
 }
@@ -209,7 +214,8 @@ _SMOKE_BODIES: Changes = {
 
 # What a task needs beside a preset made for Point Maze.
 PRESETS_FOR: dict[tuple[str, str], Changes] = {
-    ("fast", "walker"): {**_FAST_BODIES},
+    ("fast", "point_maze"): {"loop.subgoal_threshold": 2.0},
+    ("fast", "walker"): _FAST_BODIES,
     ("fast", "ant_maze"): {
         **_FAST_BODIES,
         "agent.reaching.most_steps": 300.0,

@@ -1,6 +1,8 @@
 """What a run survives, by the real command in real processes: signals, kills, damage, full disks, bad numbers."""
 
 import json
+import os
+import random
 import re
 import shlex
 import shutil
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.slow
 SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=1000000"]
 SEEDS = [*SMOKE, "--num-seeds=2", "--method=random_goals"]
 ENDLESS = "--steps=1000000"
+KILLS = int(os.environ.get("PEG_JAX_KILLS", "1"))  # kill -9 so many times; each costs a start of the command
 
 
 def training(logdir: Path, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
@@ -56,6 +59,7 @@ class Story:
     whole: Path
     refused: Ended  # a second process while the first was at work
     terminated: Ended
+    vanished: Ended
     interrupted: Ended
     seconds_to_leave: float  # after the second Ctrl-C
     resumed: Ended  # the last process
@@ -73,9 +77,21 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     saved = CheckpointStore(survivor / "checkpoints").latest() or 0
 
     words = shlex.split(terminated.out.strip().splitlines()[-1].partition("resume with: ")[2])
-    with subprocess.Popen([sys.executable, *words[1:]], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+    for _ in range(KILLS):
+        with subprocess.Popen([sys.executable, *words[1:]], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            wait_for_checkpoint(survivor, process, saved)
+            time.sleep(random.uniform(0.0, 1.0))  # an epoch and its save take about half of that
+            process.kill()
+            said = process.communicate()[0]
+        assert f"resumed at {saved:,} of" in said
+        saved = CheckpointStore(survivor / "checkpoints").latest() or 0
+
+    with training(survivor) as process:
         saved = wait_for_checkpoint(survivor, process, saved)
-        process.kill()
+        away = survivor.rename(root / "away")  # as when a network drive is lost
+        vanished = ended(process)
+    assert not survivor.exists()
+    away.rename(survivor)
 
     with training(survivor) as process:
         wait_for_checkpoint(survivor, process, saved)
@@ -94,7 +110,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     steps = (CheckpointStore(survivor / "checkpoints").steps()[0] // 200 + 2) * 200
     resumed = train(survivor, f"--steps={steps}", "--media-every=500000")
     assert train(whole, *SMOKE, f"--steps={steps}").code == 0
-    return Story(survivor, whole, refused, terminated, interrupted, seconds_to_leave, resumed)
+    return Story(survivor, whole, refused, terminated, vanished, interrupted, seconds_to_leave, resumed)
 
 
 def damage(logdir: Path) -> None:
@@ -130,6 +146,13 @@ def test_sigterm_saves_and_exits_with_75_and_the_line_that_resumes(story: Story)
     assert re.match(r"SIGTERM: saving and leaving when this epoch is done, in at most \d+ s; Ctrl-C leaves", said[0])
     assert re.match(r"stopped and saved at [\d,]+ steps; resume with: python -m experiments.peg --logdir=", said[1])
     assert story.terminated.err == ""
+
+
+def test_a_directory_that_vanishes_is_one_line_and_74(story: Story) -> None:
+    assert story.vanished.code == 74
+    assert re.fullmatch(
+        r"error: \S+/survivor was removed or replaced while the run was writing to it\n", story.vanished.err
+    ), story.vanished.err
 
 
 def test_a_second_ctrl_c_leaves_at_once_with_130(story: Story) -> None:
