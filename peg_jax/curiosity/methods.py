@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from peg_jax.curiosity import intrinsic
+from peg_jax.curiosity import intrinsic, reachability
 from peg_jax.curiosity.intrinsic import MakeBonus
 
 
@@ -13,6 +13,8 @@ class Method(NamedTuple):
     numbers: dict[str, Any]  # dotted fields of `CuriosityConfig` (episodic_curiosity.md sections 2.3 and 3)
 
 
+_CURIOUS = {"ppo.learning_rate": 2.5e-4, "ppo.entropy": 2.053525026457146e-3}  # `bonus.settings` has the rest
+
 METHODS: dict[str, Method] = {
     "ppo": Method(
         intrinsic.no_bonus, {"ppo.learning_rate": 1.9306977288832496e-4, "ppo.entropy": 1.0941138105771857e-3}
@@ -21,4 +23,6 @@ METHODS: dict[str, Method] = {
         intrinsic.grid_oracle,
         {"ppo.learning_rate": 2.5e-4, "ppo.entropy": 6.6116902624148155e-3, "reward.bonus": 0.05246913580246913},
     ),
+    "ppo_plus_ec": Method(reachability.bonus_before, _CURIOUS),
+    "ppo_plus_eco": Method(reachability.bonus_beside, _CURIOUS),
 }

@@ -9,7 +9,7 @@ from flax import struct
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.curiosity import networks, oracle
-from peg_jax.curiosity.config import PPOConfig
+from peg_jax.curiosity.config import PPOConfig, RewardConfig
 from peg_jax.curiosity.networks import Apply
 from peg_jax.curiosity.task import EnvState, Task
 
@@ -101,6 +101,11 @@ def frames_after(rollout: Rollout, collector: Collector) -> Array:
     if rollout.frame is not None:
         return rollout.frame
     return jnp.concatenate([rollout.obs[1:], collector.obs[None]])
+
+
+def reward(config: RewardConfig, task_reward: Array, bonus: Array) -> Array:
+    """What PPO maximises, `[...]`."""
+    return config.task * task_reward + config.bonus * bonus
 
 
 def account(collector: Collector, rollout: Rollout, bonus: Array) -> Collector:

@@ -182,7 +182,7 @@ def update(
     vector_step = state.progress.updates * config.ppo.rollout
     judged = bonus.judge(seed.bonus, experience, collector, vector_step, bonus_key)
     collector = rollout.account(collector, experience, judged.bonus)
-    reward = config.reward.task * experience.task_reward + config.reward.bonus * judged.bonus
+    reward = rollout.reward(config.reward, experience.task_reward, judged.bonus)
     last_value = apply(seed.learner.params, collector.obs).value
     advantage = ppo.advantages(
         reward, experience.value, experience.done, last_value, config.ppo.discount, config.ppo.gae_lambda
