@@ -5,11 +5,15 @@ Layout, as of a run: `r_network/checkpoints/`, and `r_network/metrics.jsonl` wit
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from envs.maze3d import SPLITS
@@ -20,10 +24,10 @@ from experiments.options import made_with
 from experiments.seeds import over_seeds, seed_keys
 from peg_jax.core import rng
 from peg_jax.core.config import ConfigError, require
-from peg_jax.core.types import Key, Metrics
+from peg_jax.core.types import Array, Key, Metrics
 from peg_jax.curiosity import offline
 from peg_jax.curiosity.config import CuriosityConfig
-from peg_jax.curiosity.history import History
+from peg_jax.curiosity.history import History, append, init_history, rows_for
 from peg_jax.curiosity.offline import OFFLINE_AXES, OfflineState
 from peg_jax.curiosity.r_network import RNetworkState
 from peg_jax.curiosity.task import Task
@@ -36,6 +40,8 @@ from peg_jax.run.session import Session
 
 FOLDER = "r_network"
 SAVES = 20  # checkpoints of a stage, at most
+WALKED = ("r_training", "validation")  # streams of mazes: to learn from, and to be judged on
+PART_ROWS = 2048  # vector steps that are walked in one call, at most
 DECIDING = ("seed", "num_seeds", "scenario", "maze", "ppo.num_envs", "reachability")
 """Options that the network depends on; those of a part stand for all in it."""
 
@@ -44,7 +50,8 @@ class Stage(NamedTuple):
     """Compiled functions."""
 
     init: Callable[[Key], OfflineState]
-    walk: Callable[[Key], tuple[History, History]]  # to learn from, and to be judged on
+    walk: Callable[[Key, Array], History]  # a part of a walk through a stream of mazes
+    add: Callable[[History, History], History]  # such a part to what was walked before
     epoch: Callable[[CuriosityConfig, History, History, OfflineState], tuple[OfflineState, Metrics]]
 
 
@@ -91,9 +98,10 @@ def train_r_networks(config: CuriosityRunConfig, task: Task, session: Session) -
             return state.seed.network
         session.say(f"R-network resumed at {resumed_at:,} of {total_updates(config):,} updates")
     _require_memory(config, task, template)
-    stage = _compile(config, task, template)
+    stage = compile_stage(config, task, template)
     state = stage.init(stage_keys(config)) if resumed_at is None else state
-    training, validation = stage.walk(stage_keys(config))
+    session.say("R-network: walking at random through mazes to learn from, and through others to be judged on")
+    training, validation = (collect(config, task, stage, split) for split in WALKED)
     return _train(config, session, store, stage, state, training, validation, resumed_at)
 
 
@@ -144,14 +152,16 @@ def _require_good(config: CuriosityRunConfig, bad: np.ndarray) -> None:
 
 
 def _require_memory(config: CuriosityRunConfig, task: Task, template: OfflineState) -> None:
-    walks = jax.eval_shape(_walks(config, task), stage_keys(config))
-    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (template.seed.network, walks))
-    sizes = {"R-network": one[0], "random steps": one[1]}
+    network = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), template.seed.network)
+    walks = [jax.eval_shape(partial(_empty, config, task, split)) for split in WALKED]
+    sizes = {"R-network": network, "random steps": walks}
     growing = Growing("random steps", "reachability.offline.steps", config.reachability.offline.steps)
     require_memory(config.num_seeds, sizes, growing)
 
 
-def _compile(config: CuriosityRunConfig, task: Task, state: OfflineState) -> Stage:
+def compile_stage(config: CuriosityRunConfig, task: Task, state: OfflineState) -> Stage:
+    """Compile what the stage needs; `state` may be abstract."""
+
     def run_epoch(
         algorithm: CuriosityConfig, training: History, validation: History, state: OfflineState
     ) -> tuple[OfflineState, Metrics]:
@@ -162,11 +172,48 @@ def _compile(config: CuriosityRunConfig, task: Task, state: OfflineState) -> Sta
         return mapped(training, validation, state)
 
     options, keys = compiler_options(config), stage_keys(config)
-    with compiling("random walks and the R-network"):
-        init = jax.jit(_init(config, task)).lower(keys).compile(options)
-        walks = jax.jit(_walks(config, task)).lower(keys)
-        epoch = jax.jit(run_epoch, donate_argnums=3).lower(config.algorithm(), *walks.out_info, state)
-        return Stage(init, walks.compile(options), epoch.compile(options))
+    histories = [_of_all_seeds(config, task, split) for split in WALKED]
+    append_part = over_seeds(_append, config.num_seeds, (0, 0), 0)
+    with compiling("random walks and the R-network"), ThreadPoolExecutor() as pool:
+        init = pool.submit(jax.jit(_init(config, task)).lower(keys).compile, options)
+        walk = pool.submit(jax.jit(_walk(config, task)).lower(keys, jnp.zeros((), jnp.int32)).compile, options)
+        epoch = jax.jit(run_epoch, donate_argnums=3).lower(config.algorithm(), *histories, state).compile(options)
+        return Stage(init.result(), walk.result(), jax.jit(append_part, donate_argnums=0), epoch)
+
+
+def collect(config: CuriosityRunConfig, task: Task, stage: Stage, split: str) -> History:
+    """Walk through one of the `WALKED` streams, all seeds; it follows from the keys alone."""
+    history = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), _of_all_seeds(config, task, split))
+    stream = jnp.asarray(SPLITS.index(split), jnp.int32)
+    keys = jax.vmap(lambda key: rng.named(key, split))(stage_keys(config))
+    for index in range(math.ceil(history.done.shape[1] / part_rows(config))):
+        part = stage.walk(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index), stream)
+        history = stage.add(history, part)
+    return history
+
+
+def part_rows(config: CuriosityRunConfig) -> int:
+    """Vector steps of a part of a walk, after which the environments begin anew."""
+    return min(PART_ROWS, *(_rows(config, split) for split in WALKED))
+
+
+def _rows(config: CuriosityRunConfig, split: str) -> int:
+    numbers = config.reachability.offline
+    return rows_for(numbers.steps if split == WALKED[0] else numbers.validation_steps, config.ppo.num_envs)
+
+
+def _empty(config: CuriosityRunConfig, task: Task, split: str) -> History:
+    return init_history(_rows(config, split), config.ppo.num_envs, task.frame_shape)
+
+
+def _of_all_seeds(config: CuriosityRunConfig, task: Task, split: str) -> History:
+    """Shapes of all seeds' walks."""
+    one = jax.eval_shape(partial(_empty, config, task, split))
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((config.num_seeds, *x.shape), x.dtype), one)
+
+
+def _append(history: History, part: History) -> History:
+    return append(history, part.frames, part.done, part.respawned)
 
 
 def _init(config: CuriosityRunConfig, task: Task) -> Callable[[Key], OfflineState]:
@@ -174,17 +221,12 @@ def _init(config: CuriosityRunConfig, task: Task) -> Callable[[Key], OfflineStat
     return over_seeds(lambda key: offline.init(task, reachability, key), config.num_seeds, (0,), OFFLINE_AXES)
 
 
-def _walks(config: CuriosityRunConfig, task: Task) -> Callable[[Key], tuple[History, History]]:
-    numbers, act, envs = config.reachability.offline, offline.random_actions(task), config.ppo.num_envs
+def _walk(config: CuriosityRunConfig, task: Task) -> Callable[[Key, Array], History]:
+    def walk(key: Key, split: Array) -> History:
+        params = dataclasses.replace(task.params, split=split)
+        return offline.random_walk(task, params, config.ppo.num_envs, part_rows(config), key)
 
-    def walk(split: str, steps: int, key: Key) -> History:
-        params = dataclasses.replace(task.params, split=SPLITS.index(split))
-        return offline.walk(task, act, params, envs, steps, rng.named(key, split))
-
-    def both(key: Key) -> tuple[History, History]:
-        return walk("r_training", numbers.steps, key), walk("validation", numbers.validation_steps, key)
-
-    return over_seeds(both, config.num_seeds, (0,), (0, 0))
+    return over_seeds(walk, config.num_seeds, (0, None), 0)
 
 
 def load_r_networks(config: CuriosityRunConfig, task: Task, warn: Callable[[str], None]) -> RNetworkState:

@@ -69,8 +69,9 @@ def evaluate(
             share=total.share + new / info["reachable_cells"],
             steps=total.steps + alive,
         )
-        some = jax.tree.map(lambda x: x[:watched], (obs, env, ~alive, info["respawned"]))
-        seen = (task.frames(*some[:2]), *some[2:]) if watched else None
+        some_obs, some_env = jax.tree.map(lambda x: x[:watched], (obs, env))
+        cuts = (~alive)[:watched], info["respawned"][:watched]
+        seen = (task.frames(some_obs, some_env), *cuts) if watched else None
         return (obs, env, alive & ~done, visited, total), seen
 
     obs, env = _reset(task, env_params, num_envs, key)
@@ -78,7 +79,10 @@ def evaluate(
     zeros = Evaluation(*(jnp.zeros(num_envs) for _ in range(4)))
     start = obs, env, jnp.ones(num_envs, bool), visited, zeros
     (*_, total), seen = jax.lax.scan(step, start, jax.random.split(rng.named(key, "steps"), steps))
-    return total, History(*seen, jnp.asarray(steps, jnp.int32)) if watched else None
+    if seen is None:
+        return total, None
+    frames, done, respawned = seen
+    return total, History(frames, done, respawned, jnp.asarray(steps, jnp.int32))
 
 
 def record(task: Task, apply: Apply, params: Params, env_params: EnvParams, steps: int, key: Key) -> Recording:

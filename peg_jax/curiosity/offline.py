@@ -4,7 +4,6 @@ EC walks at random through one stream of mazes to learn, and through another to 
 and are not worth keeping on disk.
 """
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -14,12 +13,10 @@ from flax import struct
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics
 from peg_jax.curiosity import r_training
-from peg_jax.curiosity.history import History, rows_for
+from peg_jax.curiosity.history import History
 from peg_jax.curiosity.r_network import RNetwork, RNetworkState, Variables, init_state
 from peg_jax.curiosity.reachability_config import PairConfig, ReachabilityConfig
 from peg_jax.curiosity.task import EnvParams, EnvState, Task
-
-Act = Callable[[Array, Key], Array]  # observations [N, ...] and a key -> actions [N, ...]
 
 
 @struct.dataclass
@@ -49,37 +46,30 @@ def init(task: Task, config: ReachabilityConfig, key: Key) -> OfflineState:
     return OfflineState(OfflineSeed(key, network), jnp.zeros((), jnp.int32))
 
 
-def walk(task: Task, act: Act, params: EnvParams, num_envs: int, agent_steps: int, key: Key) -> History:
-    """The frames of `agent_steps` steps of all environments together.
+def random_walk(task: Task, params: EnvParams, num_envs: int, rows: int, key: Key) -> History:
+    """What environments show whose actions are uniform over the action space, as the published data were collected.
 
     Args:
         task: the environment.
-        act: what it does.
-        params: the environment's, which say the stream of mazes.
-        num_envs: environments.
-        agent_steps: steps; a part that is no multiple of `num_envs` is left out.
+        params: its parameters, which say the stream of mazes.
+        num_envs: environments, which begin anew.
+        rows: vector steps.
         key: PRNG key.
     """
-    rows = rows_for(agent_steps, num_envs)
+    space = task.env.action_space(task.params)
 
     def step(carry: tuple[Array, EnvState], key: Key) -> tuple[tuple[Array, EnvState], tuple[Array, ...]]:
-        (obs, env), (act_key, env_key) = carry, rng.split(key, "act", "env")
-        keys = jax.random.split(env_key, num_envs)
+        env, (act_key, env_key) = carry[1], rng.split(key, "act", "env")
+        actions = jax.vmap(space.sample)(jax.random.split(act_key, num_envs))
         obs, env, _, terminated, truncated, info = jax.vmap(task.env.step, in_axes=(0, 0, 0, None))(
-            keys, env, act(obs, act_key), params
+            jax.random.split(env_key, num_envs), env, actions, params
         )
         return (obs, env), (task.frames(obs, env), terminated | truncated, info["respawned"])
 
     keys = jax.random.split(rng.named(key, "reset"), num_envs)
     start = jax.vmap(task.env.reset_env, in_axes=(0, None))(keys, params)
     _, (frames, done, respawned) = jax.lax.scan(step, start, jax.random.split(rng.named(key, "steps"), rows))
-    return History(frames, done, respawned, jnp.asarray(rows, jnp.int32))
-
-
-def random_actions(task: Task) -> Act:
-    """Uniform over the action space, as the published data were collected."""
-    space = task.env.action_space(task.params)
-    return lambda obs, key: jax.vmap(space.sample)(jax.random.split(key, obs.shape[0]))
+    return History(frames, done.at[0].set(True), respawned, jnp.asarray(rows, jnp.int32))
 
 
 def epoch(
