@@ -117,8 +117,8 @@ def _train(
 ) -> RNetworkState:
     total, updates = total_updates(config), resumed_at or 0
     every = max(1, config.reachability.offline.epochs // SAVES) * config.reachability.offline.updates
-    place = RunDirectory(session.directory.path / FOLDER)
-    paths = [place.seed_directory(i, config.num_seeds, config.seed) for i in range(config.num_seeds)]
+    place, seeds = session.directory.path / FOLDER, range(config.seed, config.seed + config.num_seeds)
+    paths = [place / f"seed_{seed}" for seed in seeds] if config.num_seeds > 1 else [place]
     writers = [MetricsWriter(path, resumed_at) for path in paths]
     with ProgressBar("R-network", total, updates, session.console) as bar, session.training():
         while updates < total:

@@ -35,11 +35,13 @@ class Bonus(NamedTuple):
             collected and before PPO learns from it; here a bonus that learns does so. `collector` is where the rollout
             ended; `vector_step` int32 `[]`, the same for all seeds, counts the steps of each environment before it.
         bad_updates: `state -> int32 []`, the latest updates in a row of its own networks that were not finite.
+        looks: whether it needs `Rollout.frame` where observations are no pictures.
     """
 
     init: Callable[[Key, Collector], BonusState]
     judge: Callable[[BonusState, Rollout, Collector, Array, Key], Judged]
     bad_updates: Callable[[BonusState], Array]
+    looks: bool = False
 
 
 MakeBonus = Callable[[Task, CuriosityConfig], Bonus]

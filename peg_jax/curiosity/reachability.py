@@ -93,6 +93,7 @@ def _make_bonus(task: Task, config: CuriosityConfig, online: bool) -> Bonus:
         init=lambda key, collector: init(task, config, online, key, collector),
         judge=judge,
         bad_updates=lambda state: state.network.bad_updates,
+        looks=True,
     )
 
 
@@ -172,6 +173,8 @@ def _learn(
     numbers, (steps, envs) = config.reachability, taken.done.shape
     assert state.history is not None
     history = append(state.history, frames, taken.done, taken.respawned)
+    if numbers.control == "untrained":
+        return dataclasses.replace(state, history=history), {}
     due = round_due(vector_step + steps, envs, numbers.online, advanced=steps)
     hold = partial(_round, numbers, history, key)
     silent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan), jax.eval_shape(hold, state.network, state.memory)[2])
@@ -190,8 +193,7 @@ def _round(
     pairs = r_training.history_pairs(pairs_key, history, config.online.pairs, config.parity)
     if config.control == "shuffled_labels":
         pairs = r_training.shuffled_labels(label_key, pairs)
-    online = dataclasses.replace(config.online, passes=0) if config.control == "untrained" else config.online
-    network, metrics = r_training.train_online(network, net, history, pairs, train_key, online)
+    network, metrics = r_training.train_online(network, net, history, pairs, train_key, config.online)
 
     def refresh(memory: Memory, env: Array) -> Memory:
         frame_of = partial(frames_of_steps, history, env=env)

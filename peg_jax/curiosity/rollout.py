@@ -66,9 +66,12 @@ def _tally(value: Array) -> Tally:
 
 
 def collect(
-    task: Task, config: PPOConfig, apply: Apply, params: Params, collector: Collector, key: Key
+    task: Task, config: PPOConfig, apply: Apply, params: Params, collector: Collector, key: Key, looks: bool = False
 ) -> tuple[Collector, Rollout]:
-    """`config.rollout` steps of every environment with sampled actions; tallies stay behind until `account`."""
+    """`config.rollout` steps of every environment with sampled actions; tallies stay behind until `account`.
+
+    With `looks`, frames are kept of what is to be seen where observations are no pictures.
+    """
 
     def step(collector: Collector, key: Key) -> tuple[Collector, Rollout]:
         act_key, env_key = rng.split(key, "act", "env")
@@ -89,7 +92,7 @@ def collect(
             respawned=info["respawned"],
             new_cell=new,
             cell_share=1.0 / info["reachable_cells"],
-            frame=task.frames(obs, env) if task.view else None,
+            frame=task.frames(obs, env) if task.view and looks else None,
         )
         return dataclasses.replace(collector, obs=obs, env=env, visited=visited & ~done[:, None]), taken
 

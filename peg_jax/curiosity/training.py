@@ -178,7 +178,9 @@ def update(
     seed, apply, bonus = state.seed, build_network(task, config), make_bonus(task, config, method)
     key = jax.random.fold_in(seed.key, state.progress.updates)
     collect_key, learn_key, bonus_key = rng.split(key, "collect", "learn", "bonus")
-    collector, experience = rollout.collect(task, config.ppo, apply, seed.learner.params, seed.collector, collect_key)
+    collector, experience = rollout.collect(
+        task, config.ppo, apply, seed.learner.params, seed.collector, collect_key, bonus.looks
+    )
     vector_step = state.progress.updates * config.ppo.rollout
     judged = bonus.judge(seed.bonus, experience, collector, vector_step, bonus_key)
     collector = rollout.account(collector, experience, judged.bonus)

@@ -110,7 +110,7 @@ def test_the_network_learns_when_a_round_is_due_and_says_so(eco: Ran) -> None:
 def test_nothing_is_paid_before_the_step_of_the_first_round(eco: Ran) -> None:
     _, first, second = eco
     assert (first.bonus == 0).all()
-    assert (first.metrics["memory_size"] == 6).all()  # but episodes are remembered from the start
+    assert (first.metrics["memory_size"][:2] == 6).all()  # but episodes are remembered from the start
     before = ROUND - STEPS - 1
     assert (second.bonus[:2, :before] == 0).all()
     assert (second.bonus[:2, before:] != 0).all()
@@ -147,7 +147,7 @@ def test_each_seed_is_alone(eco: Ran) -> None:
 def test_an_untrained_network_is_paid_for_alike_and_stays_as_it_was() -> None:
     start, _, second = run(KEYS, control="untrained")
     assert all(np.array_equal(a, b) for a, b in zip(params(start, 0), params(second.state, 0), strict=True))
-    assert second.metrics["r_updates"].tolist() == [0] * SEEDS
+    assert "r_updates" not in second.metrics
     assert (second.bonus[:2, ROUND - STEPS - 1 :] != 0).any()
 
 
