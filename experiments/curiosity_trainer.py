@@ -22,7 +22,7 @@ from experiments.curiosity_program import (
 )
 from experiments.host import Host
 from experiments.memory import Growing
-from experiments.r_network_stage import load_r_networks, train_r_networks
+from experiments.r_network_stage import load_r_networks, require_stage_memory, train_r_networks
 from experiments.seeds import evaluation_keys
 from peg_jax.core.types import Key, Metrics, Params
 from peg_jax.curiosity.evaluation import Evaluation
@@ -67,10 +67,14 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         self.algorithm, self.task = config.algorithm(), run_task(config)
         self.label, self.bad_limit = f"{config.method} {config.scenario}", config.ppo.bad_updates
         template, fresh = abstract_state(config, self.task), self.store.latest() is None
-        given = load_r_networks(config, self.task, self.say) if fresh and config.r_network else None
+        networks = load_r_networks(config, self.task, self.say) if fresh and config.r_network else None
+        untrained = config.r_network or config.reachability.control == "untrained"
+        trains = fresh and config.method == BEFORE and not untrained
+        if trains:
+            require_stage_memory(config, self.task)
         self.announce(*memory_needs(config, template))
-        trains = fresh and config.method == BEFORE and config.reachability.control != "untrained"
-        networks = train_r_networks(config, self.task, session) if trains and given is None else given
+        if trains:
+            networks = train_r_networks(config, self.task, session)
         self.program: Program = compile_program(config, self.task, template, fresh)
         self.recorder: Callable[[Params, Key], Pictures] = make_recorder(config, self.task)
         self.begin(self.program.init, template)

@@ -86,7 +86,6 @@ def train_r_networks(config: CuriosityRunConfig, task: Task, session: Session) -
     Raises:
         StoppedError: the run was asked to stop, and the stage is saved.
         NumbersError: no seed is left whose numbers are finite.
-        ConfigError: the walks do not fit into memory.
         RunError: no checkpoint fits, or the disk refuses.
     """
     store = stage_store(config, session.directory, session.say)
@@ -97,7 +96,6 @@ def train_r_networks(config: CuriosityRunConfig, task: Task, session: Session) -
         if resumed_at >= total_updates(config):
             return state.seed.network
         session.say(f"R-network resumed at {resumed_at:,} of {total_updates(config):,} updates")
-    _require_memory(config, task, template)
     stage = compile_stage(config, task, template)
     state = stage.init(stage_keys(config)) if resumed_at is None else state
     session.say("R-network: walking at random through mazes to learn from, and through others to be judged on")
@@ -151,7 +149,13 @@ def _require_good(config: CuriosityRunConfig, bad: np.ndarray) -> None:
         )
 
 
-def _require_memory(config: CuriosityRunConfig, task: Task, template: OfflineState) -> None:
+def require_stage_memory(config: CuriosityRunConfig, task: Task) -> None:
+    """Refuse walks that cannot fit into memory.
+
+    Raises:
+        ConfigError: names the option that would help and a value that fits.
+    """
+    template = abstract_stage(config, task)
     network = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), template.seed.network)
     walks = [jax.eval_shape(partial(_empty, config, task, split)) for split in WALKED]
     sizes = {"R-network": network, "random steps": walks}

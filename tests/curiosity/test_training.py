@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from peg_jax.core.optim import Learner
 from peg_jax.curiosity import evaluation, training
 from peg_jax.curiosity.config import RewardConfig
-from peg_jax.curiosity.training import SEED_AXES, TrainState
+from peg_jax.curiosity.training import SEED_AXES, SeedState, TrainState
 from tests.curiosity.corridor import LENGTH, STEPS, corridor
 
 TASK, CONFIG = corridor()
@@ -71,6 +72,19 @@ def test_a_seed_with_bad_numbers_is_left_alone_and_the_others_are_not() -> None:
     for one, other in zip(plain(after.seed), plain(healthy.seed), strict=True):
         np.testing.assert_array_equal(one[1], other[1])
     assert (plain(healthy.seed.learner.params)[0][0] != plain(learner.params)[0][0]).any()
+
+
+def test_a_bonus_whose_network_goes_bad_counts_like_ppo() -> None:
+    learner = Learner(jnp.zeros(2), (), jnp.int32(0))
+    seed = SeedState(None, learner, None, None, jnp.int32(0))  # type: ignore[arg-type]
+    config = dataclasses.replace(CONFIG, ppo=dataclasses.replace(CONFIG.ppo, bad_updates=3))
+    learnt = dataclasses.replace(learner, params=jnp.ones(2))
+    going = training.guard(config, seed, learnt, jnp.int32(2))
+    assert int(going.bad_updates) == 2 and going.learner.params.tolist() == [1.0, 1.0]
+    assert int(training.guard(config, going, learnt, jnp.int32(0)).bad_updates) == 0
+    bad = training.guard(config, going, learnt, jnp.int32(3))
+    stopped = training.guard(config, bad, learner, jnp.int32(0))
+    assert int(stopped.bad_updates) == 3 and stopped.learner.params.tolist() == [1.0, 1.0]
 
 
 @pytest.fixture(scope="module")
