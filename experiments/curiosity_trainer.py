@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.curiosity_config import BEFORE, BESIDE, CURIOUS, CuriosityRunConfig, run_task
+from experiments.curiosity_config import BESIDE, CURIOUS, CuriosityRunConfig, run_task
 from experiments.curiosity_program import (
     EVALUATED,
     Pictures,
@@ -22,7 +22,7 @@ from experiments.curiosity_program import (
 )
 from experiments.host import Host
 from experiments.memory import Growing
-from experiments.r_network_stage import load_r_networks, require_stage_memory, train_r_networks
+from experiments.r_network_stage import load_r_networks, require_stage_memory, train_r_networks, trains_r_network
 from experiments.seeds import evaluation_keys
 from peg_jax.core.types import Key, Metrics, Params
 from peg_jax.curiosity.evaluation import Evaluation
@@ -68,12 +68,11 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         self.label, self.bad_limit = f"{config.method} {config.scenario}", config.ppo.bad_updates
         template, fresh = abstract_state(config, self.task), self.store.latest() is None
         networks = load_r_networks(config, self.task, self.say) if fresh and config.r_network else None
-        untrained = config.r_network or config.reachability.control == "untrained"
-        trains = fresh and config.method == BEFORE and not untrained
-        if trains:
+        stage_first = fresh and trains_r_network(config)
+        if stage_first:
             require_stage_memory(config, self.task)
         self.announce(*memory_needs(config, template))
-        if trains:
+        if stage_first:
             networks = train_r_networks(config, self.task, session)
         self.program: Program = compile_program(config, self.task, template, fresh)
         self.recorder: Callable[[Params, Key], Pictures] = make_recorder(config, self.task)

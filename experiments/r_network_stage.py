@@ -55,6 +55,11 @@ class Stage(NamedTuple):
     epoch: Callable[[CuriosityConfig, History, History, OfflineState], tuple[OfflineState, Metrics]]
 
 
+def trains_r_network(config: CuriosityRunConfig) -> bool:
+    """Whether a run has this stage."""
+    return config.method == BEFORE and not config.r_network and config.reachability.control != "untrained"
+
+
 def abstract_stage(config: CuriosityRunConfig, task: Task) -> OfflineState:
     """Shapes of the stage's state, all seeds together."""
     return jax.eval_shape(_init(config, task), stage_keys(config))
