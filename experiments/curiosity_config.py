@@ -8,13 +8,14 @@ from flax import struct
 import envs
 from envs.maze3d.television import Television
 from experiments import options
+from experiments.curiosity_checks import validate_reachability
+from experiments.curiosity_presets import PRESETS, Changes
 from experiments.options import RunOptions, override
 from peg_jax.core.config import ConfigError, nested, require, static
+from peg_jax.curiosity.bonus import settings
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.methods import METHODS
 from peg_jax.curiosity.task import Task, make_task
-
-Changes = dict[str, Any]
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = (*options.MAY_CHANGE, "eval_envs", "ppo.bad_updates")
@@ -22,6 +23,9 @@ MAY_CHANGE = (*options.MAY_CHANGE, "eval_envs", "ppo.bad_updates")
 SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2")
 NO_REWARD = ("noreward", "norewardnofire")
 FIXED_SIZE = ("dense1", "dense2")
+BEFORE, BESIDE = "ppo_plus_ec", "ppo_plus_eco"
+CURIOUS = (BEFORE, BESIDE)
+"""Methods with a reachability network, trained before or beside the policy."""
 
 
 @struct.dataclass
@@ -42,6 +46,7 @@ class CuriosityRunConfig(RunOptions, CuriosityConfig):
 
     scenario: str = static("verysparse")  # task
     method: str = static("ppo_plus_grid_oracle")  # which bonus is added
+    r_network: str = static("")  # ppo_plus_ec: directory of a run whose R-network to use; empty trains one
     maze: MazeConfig = nested(MazeConfig)
     steps: int = static(20_000_000)  # environment steps of each run
     schedule_steps: int = static(0)  # steps that the learning rate's decay is laid out for; 0: `steps`
@@ -53,61 +58,17 @@ class CuriosityRunConfig(RunOptions, CuriosityConfig):
 
     def algorithm(self) -> CuriosityConfig:
         """The part that the compiled program depends on."""
-        return CuriosityConfig(network=self.network, ppo=self.ppo, reward=self.reward, oracle=self.oracle)
+        reachability = self.reachability
+        if reachability.parity:
+            replacement = settings(self.scenario, parity=True).memory.replacement
+            reachability = override(reachability, {"memory.replacement": replacement})
+        parts = {field.name: getattr(self, field.name) for field in dataclasses.fields(CuriosityConfig)}
+        return CuriosityConfig(**parts | {"reachability": reachability})
 
     @property
     def metric(self) -> str:
         """What is maximised: the task's reward, or coverage where there is none."""
         return "coverage" if self.scenario in NO_REWARD else "reward"
-
-
-FAST: Changes = {
-    "maze.height": 42,
-    "maze.width": 42,
-    "network.channels": (16, 32, 32),
-    "network.kernels": (4, 4, 3),
-    "network.strides": (2, 2, 1),
-    "network.units": 128,
-    "ppo.num_envs": 64,
-    "ppo.rollout": 128,
-    "ppo.epochs": 3,
-    "ppo.minibatches": 8,
-    "ppo.learning_rate": 5e-4,
-    "steps": 2_000_000,
-    "log_every": 32_768,
-    "eval_every": 262_144,
-    "checkpoint_every": 262_144,
-    "media_every": 1_000_000,
-}
-
-# Another experiment than the published one: 85 times the environments, so 85 times fewer updates per step.
-WIDE: Changes = {
-    "ppo.num_envs": 1024,
-    "ppo.rollout": 64,
-    "ppo.minibatches": 16,
-    "log_every": 655_360,
-    "eval_every": 1_310_720,
-    "checkpoint_every": 1_310_720,
-}
-
-SMOKE: Changes = {
-    **{name: value for name, value in FAST.items() if name.split(".")[0] in ("maze", "network")},
-    "maze.size": 9,
-    "maze.episode_steps": 40,
-    "ppo.num_envs": 4,
-    "ppo.rollout": 32,
-    "ppo.epochs": 2,
-    "ppo.minibatches": 2,
-    "steps": 1_024,
-    "log_every": 256,
-    "eval_every": 512,
-    "eval_envs": 2,
-    "checkpoint_every": 512,
-    "media_every": 1_000_000,
-    "optimization": 1,
-}
-
-PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "wide": WIDE, "smoke": SMOKE}
 
 
 def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
@@ -124,6 +85,9 @@ def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
         if value not in known:
             raise ConfigError(f"--{option}={value} cannot work: known {option}s: {', '.join(known)}")
     task: Changes = {"reward.task": 0.0} if scenario in NO_REWARD else {}
+    if method in CURIOUS:
+        memory, bonus, reward = settings(scenario)
+        task = {"reachability.memory": memory, "reachability.bonus": bonus, "reward": reward}
     own = {"maze.size": MazeConfig.size} if scenario in FIXED_SIZE else {}
     config = CuriosityRunConfig(scenario=scenario, method=method, preset=name)
     return override(config, task | METHODS[method].numbers | PRESETS[name] | own)
@@ -149,16 +113,34 @@ def validate(config: CuriosityRunConfig) -> None:
     Raises:
         ConfigError: names the option, its value and what would work.
     """
-    maze, ppo, network = config.maze, config.ppo, config.network
     require(config.scenario in SCENARIOS, "scenario", config.scenario, f"known scenarios: {', '.join(SCENARIOS)}")
     require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
     options.validate_options(config)
     require(config.eval_envs >= 1, "eval_envs", config.eval_envs, "it must be at least 1")
+    require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
+    _validate_ppo(config)
+    _validate_maze(config)
+    _validate_curiosity(config)
+
+
+def _validate_ppo(config: CuriosityRunConfig) -> None:
+    ppo, network, maze = config.ppo, config.network, config.maze
     require(ppo.bad_updates >= 0, "ppo.bad_updates", ppo.bad_updates, "it cannot be negative")
     for option in ("num_envs", "rollout", "minibatches", "epochs"):
         require(getattr(ppo, option) >= 1, f"ppo.{option}", getattr(ppo, option), "it must be at least 1")
     samples = ppo.num_envs * ppo.rollout
     require(samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples")
+    lengths = {len(network.channels), len(network.kernels), len(network.strides)}
+    require(len(lengths) == 1, "network.kernels", network.kernels, "channels, kernels and strides need equal lengths")
+    height, width = maze.height, maze.width
+    for kernel, stride in zip(network.kernels, network.strides, strict=True):
+        height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+    fits = f"a view of {maze.height} x {maze.width} is too small for these kernels and strides"
+    require(min(height, width) >= 1, "network.kernels", network.kernels, fits)
+
+
+def _validate_maze(config: CuriosityRunConfig) -> None:
+    maze = config.maze
     require(maze.size % 2 == 1 and maze.size >= 5, "maze.size", maze.size, "it must be odd, and at least 5")
     fixed = config.scenario not in FIXED_SIZE or maze.size == MazeConfig.size
     require(fixed, "maze.size", maze.size, f"{config.scenario} has a size of its own; leave it out")
@@ -168,11 +150,24 @@ def validate(config: CuriosityRunConfig) -> None:
     waits = maze.television != "none" and maze.television_switches == "action"
     silent = waits and config.scenario == "norewardnofire"
     require(not silent, "maze.television_switches", "action", "norewardnofire has no action to switch it by; use step")
-    require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
-    lengths = {len(network.channels), len(network.kernels), len(network.strides)}
-    require(len(lengths) == 1, "network.kernels", network.kernels, "channels, kernels and strides need equal lengths")
-    height, width = maze.height, maze.width
-    for kernel, stride in zip(network.kernels, network.strides, strict=True):
-        height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
-    fits = f"a view of {maze.height} x {maze.width} is too small for these kernels and strides"
-    require(min(height, width) >= 1, "network.kernels", network.kernels, fits)
+
+
+def _validate_curiosity(config: CuriosityRunConfig) -> None:
+    reachability, method = config.reachability, config.method
+    given, control = config.r_network, reachability.control
+    curious = method in CURIOUS
+    has_none = f"{method} has no R-network; use it with {BEFORE}"
+    require(curious or control == "none", "reachability.control", control, f"{has_none} or {BESIDE}")
+    require(curious or not reachability.parity, "reachability.parity", True, f"{has_none} or {BESIDE}")
+    trains_its_own = f"{method} trains its own; leave it out, or use {BEFORE}"
+    require(not given or curious, "r_network", given, has_none)
+    require(not given or method == BEFORE, "r_network", given, trains_its_own)
+    both = f"there is nothing to train with --r-network={given}; leave one of them out"
+    require(not given or control == "none", "reachability.control", control, both)
+    if not curious:
+        return
+    validate_reachability(reachability, config.ppo.num_envs, config.ppo.rollout, method == BESIDE)
+    pairs = reachability.online.pairs if method == BESIDE else reachability.offline.pairs
+    steps = config.maze.episode_steps
+    short = f"episodes must be longer than {pairs.gap + 1} steps, or no two frames are far apart"
+    require(not steps or steps > pairs.gap + 1, "maze.episode_steps", steps, short)

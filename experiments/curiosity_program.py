@@ -11,13 +11,16 @@ import jax.numpy as jnp
 
 from envs.maze3d import SPLITS
 from experiments.compilation import compiler_options
-from experiments.curiosity_config import MAY_CHANGE, CuriosityRunConfig
+from experiments.curiosity_config import BEFORE, BESIDE, CURIOUS, MAY_CHANGE, CuriosityRunConfig
 from experiments.options import made_with
 from experiments.seeds import over_seeds, seed_keys
+from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics, Params
-from peg_jax.curiosity import evaluation, ppo, training
+from peg_jax.curiosity import evaluation, offline, ppo, reachability, training
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.evaluation import Evaluation
+from peg_jax.curiosity.history import History
+from peg_jax.curiosity.r_network import RNetwork, RNetworkState, Variables
 from peg_jax.curiosity.task import EnvParams, Task
 from peg_jax.curiosity.training import SEED_AXES, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
@@ -26,6 +29,8 @@ from peg_jax.run.progress import compiling
 
 EVALUATED = ("validation", "test")
 """Splits that are evaluated, in the order of the results."""
+WATCHED = 4
+"""Environments of an evaluation, at most, on whose frames the R-network is judged."""
 
 
 class Program(NamedTuple):
@@ -33,7 +38,9 @@ class Program(NamedTuple):
 
     init: Callable[[Key], TrainState] | None
     epoch: Callable[[CuriosityConfig, TrainState], tuple[TrainState, Metrics]]
-    evaluate: Callable[[Params, Key], Evaluation]  # [seeds, splits, environments]
+    evaluate: Callable[[Params, Variables | None, Key], tuple[Evaluation, Metrics]]
+    """Of all seeds, [seeds, splits, environments], and of their R-networks in unseen mazes, [seeds]."""
+    install: Callable[[TrainState, RNetworkState], TrainState] | None  # an R-network into a run that begins
 
 
 class Pictures(NamedTuple):
@@ -74,37 +81,62 @@ def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, f
 
         return over_seeds(epoch, config.num_seeds, (SEED_AXES,), (SEED_AXES, 0))(state)
 
-    def run_evaluate(params: Params, key: Key) -> Evaluation:
-        return over_seeds(partial(_evaluate, config, task), config.num_seeds, (0, 0), 0)(params, key)
+    def run_evaluate(params: Params, variables: Variables | None, key: Key) -> tuple[Evaluation, Metrics]:
+        return over_seeds(partial(_evaluate, config, task), config.num_seeds, (0, 0, 0), 0)(params, variables, key)
 
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
         options = compiler_options(config)
         start = jax.jit(_init(config, task)).lower(seed_keys(config)) if fresh else None
         init = pool.submit(start.compile, options) if start else None
         epoch = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile, options)
-        lowered = jax.jit(run_evaluate).lower(state.seed.learner.params, seed_keys(config))
+        lowered = jax.jit(run_evaluate).lower(state.seed.learner.params, r_variables(config, state), seed_keys(config))
         evaluate = pool.submit(lowered.compile, options)
-    return Program(init.result() if init else None, epoch.result(), evaluate.result())
+    install = jax.jit(_install(config, task), donate_argnums=0) if fresh and config.method == BEFORE else None
+    return Program(init.result() if init else None, epoch.result(), evaluate.result(), install)
 
 
 def _init(config: CuriosityRunConfig, task: Task) -> Callable[[Key], TrainState]:
     algorithm = config.algorithm()
-    return over_seeds(lambda key: training.init(task, algorithm, key), config.num_seeds, (0,), SEED_AXES)
+    return over_seeds(lambda key: training.init(task, algorithm, config.method, key), config.num_seeds, (0,), SEED_AXES)
 
 
 def _split_params(task: Task, split: int | Array) -> EnvParams:
     return dataclasses.replace(task.params, split=split)
 
 
-def _evaluate(config: CuriosityRunConfig, task: Task, params: Params, key: Key) -> Evaluation:
-    """Both splits of one seed, `[splits, environments]`."""
+def _evaluate(
+    config: CuriosityRunConfig, task: Task, params: Params, variables: Variables | None, key: Key
+) -> tuple[Evaluation, Metrics]:
+    """Both splits of one seed, `[splits, environments]`, and how its R-network does on what was met in unseen mazes."""
     apply, steps = training.build_network(task, config.algorithm()), int(task.params.max_steps_in_episode)
+    watched = 0 if variables is None else min(WATCHED, config.eval_envs)
 
-    def one(split: Array, key: Key) -> Evaluation:
-        return evaluation.evaluate(task, apply, params, _split_params(task, split), config.eval_envs, steps, key)
+    def one(split: Array, key: Key) -> tuple[Evaluation, History | None]:
+        mazes = _split_params(task, split)
+        return evaluation.evaluate(task, apply, params, mazes, config.eval_envs, steps, key, watched)
 
     splits = jnp.array([SPLITS.index(name) for name in EVALUATED])
-    return jax.vmap(one)(splits, jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, splits))
+    found, met = jax.vmap(one)(splits, jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, splits))
+    if variables is None:
+        return found, {}
+    numbers = config.reachability
+    pairs = numbers.online.pairs if config.method == BESIDE else numbers.offline.pairs
+    net, met = RNetwork(numbers.network), jax.tree.map(lambda x: x[EVALUATED.index("validation")], met)
+    return found, offline.judge(net, variables, met, pairs, numbers.offline.batch, rng.named(key, "judge"))
+
+
+def r_variables(config: CuriosityRunConfig, state: TrainState) -> Variables | None:
+    """What the R-network of a method that has one computes with, all seeds together."""
+    return state.seed.bonus.network.variables if config.method in CURIOUS else None
+
+
+def _install(config: CuriosityRunConfig, task: Task) -> Callable[[TrainState, RNetworkState], TrainState]:
+    def install(state: TrainState, network: RNetworkState) -> TrainState:
+        seed = state.seed
+        bonus = reachability.install(task, config.algorithm(), seed.bonus, network, seed.collector)
+        return dataclasses.replace(state, seed=dataclasses.replace(seed, bonus=bonus))
+
+    return over_seeds(install, config.num_seeds, (SEED_AXES, 0), SEED_AXES)
 
 
 def make_recorder(config: CuriosityRunConfig, task: Task) -> Callable[[Params, Key], Pictures]:

@@ -4,11 +4,12 @@ import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.curiosity_config import CuriosityRunConfig, run_task
+from experiments.curiosity_config import BESIDE, CURIOUS, CuriosityRunConfig, run_task
 from experiments.curiosity_program import (
     EVALUATED,
     Pictures,
@@ -17,9 +18,11 @@ from experiments.curiosity_program import (
     checkpoint_store,
     compile_program,
     make_recorder,
+    r_variables,
 )
 from experiments.host import Host
 from experiments.memory import Growing
+from experiments.r_network_stage import load_r_networks, require_stage_memory, train_r_networks, trains_r_network
 from experiments.seeds import evaluation_keys
 from peg_jax.core.types import Key, Metrics, Params
 from peg_jax.curiosity.evaluation import Evaluation
@@ -41,6 +44,9 @@ CURVES = (
     "policy_entropy",
     "explained_variance",
     "approxkl",
+    "epbonusmean",
+    "similarity",
+    "valid_r_acc",
 )
 VIDEO_FRAMES = 300  # at most; a longer episode is shown with steps left out
 
@@ -60,13 +66,19 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         super().__init__(config, session, checkpoint_store(config, session.directory, session.say))
         self.algorithm, self.task = config.algorithm(), run_task(config)
         self.label, self.bad_limit = f"{config.method} {config.scenario}", config.ppo.bad_updates
-        template = abstract_state(config, self.task)
-        one = jax.eval_shape(lambda seed: jax.tree.map(lambda x: x[0], seed), template.seed)
-        sizes = {"learner": one.learner, "environments": one.collector}
-        self.announce(sizes, Growing("environments", "ppo.num_envs", config.ppo.num_envs))
-        self.program: Program = compile_program(config, self.task, template, fresh=self.store.latest() is None)
+        template, fresh = abstract_state(config, self.task), self.store.latest() is None
+        networks = load_r_networks(config, self.task, self.say) if fresh and config.r_network else None
+        stage_first = fresh and trains_r_network(config)
+        if stage_first:
+            require_stage_memory(config, self.task)
+        self.announce(*memory_needs(config, template))
+        if stage_first:
+            networks = train_r_networks(config, self.task, session)
+        self.program: Program = compile_program(config, self.task, template, fresh)
         self.recorder: Callable[[Params, Key], Pictures] = make_recorder(config, self.task)
         self.begin(self.program.init, template)
+        if networks is not None and self.program.install is not None:
+            self.state = self.program.install(self.state, networks)
         names = ("train", *CSV_NAMES.values())
         self.tables = [
             {name: RewardTable(path / f"reward_{name}.csv", config.metric, self.resumed_at) for name in names}
@@ -88,7 +100,7 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         steps = np.linspace(before, self.env_steps, updates + 1)[1:].astype(int)
         for index, writer in enumerate(self.writers):
             # Episode means are of the last update; the others are means over the epoch.
-            scalars = {name: float(values[index].mean()) for name, values in table.items()}
+            scalars = epoch_means({name: values[index] for name, values in table.items()})
             scalars |= {name: float(table[name][index, -1]) for name in table if name.startswith(("ep", "coverage"))}
             scalars["nupdates"] = int(self.state.progress.updates)
             writer.write(self.env_steps, scalars)
@@ -97,7 +109,8 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
     def evaluate(self, write: bool = True) -> Evaluation:
         """Evaluate all seeds as they are: `[seeds, splits, environments]`."""
         keys = evaluation_keys(self.config, self.env_steps)
-        evaluation = jax.tree.map(np.asarray, self.program.evaluate(self.state.seed.learner.params, keys))
+        found = self.program.evaluate(self.state.seed.learner.params, r_variables(self.config, self.state), keys)
+        evaluation, judged = jax.tree.map(np.asarray, found)
         values = evaluation.cells if self.config.metric == "coverage" else evaluation.reward
         for index, writer in enumerate(self.writers if write else []):
             scalars = {}
@@ -106,6 +119,7 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
                 scalars[f"{name}_coverage"] = evaluation.cells[index, split].mean()
                 scalars[f"{name}_coverage_share"] = evaluation.share[index, split].mean()
                 self.tables[index][name].write([self.env_steps], [float(values[index, split].mean())])
+            scalars |= {name.replace("val_", "valid_r_"): value[index] for name, value in judged.items()}
             writer.write(self.env_steps, scalars)
         return evaluation
 
@@ -122,6 +136,25 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
             writer.image("episode_end", self.env_steps, frames[-1])
             curves = learning_curves(path / "media" / "learning_curves.png", panels)
             writer.image("learning_curves", self.env_steps, curves)
+
+
+def epoch_means(table: dict[str, np.ndarray]) -> dict[str, float]:
+    """Means over an epoch's updates `[U]`; of the R-network's rounds (`r_`), which are rare, over those that were."""
+    rounds = {name for name in table if name.startswith("r_")}
+    told = {name: values[np.isfinite(values)] if name in rounds else values for name, values in table.items()}
+    return {name: float(values.mean()) for name, values in told.items() if values.size}
+
+
+def memory_needs(config: CuriosityRunConfig, template: TrainState) -> tuple[dict[str, Any], Growing]:
+    """The parts of one seed's state, and the option that the largest of them grows with."""
+    one = jax.eval_shape(lambda seed: jax.tree.map(lambda x: x[0], seed), template.seed)
+    sizes = {"learner": one.learner, "environments": one.collector}
+    if config.method in CURIOUS:
+        sizes |= {"R-network": one.bonus.network, "memories": one.bonus.memory}
+    if config.method == BESIDE:
+        sizes["history"] = one.bonus.history
+        return sizes, Growing("history", "reachability.online.history", config.reachability.online.history)
+    return sizes, Growing("environments", "ppo.num_envs", config.ppo.num_envs)
 
 
 def video(pictures: Pictures) -> np.ndarray:

@@ -7,7 +7,7 @@ Of the original's bugs, these concern the bonus:
 * Trap 6: it did not store the very first observation, so that the first step was scored against an empty memory. Here
   `start` does; with `parity` the memory starts empty.
 * Trap 5: with the ant, the frame given at an episode's end was the last one of the old episode, which then opened the
-  new memory. Here an environment hands out the new episode's first frame; `parity` keeps the old one (`opening_frame`).
+  new memory. Here an environment hands out the new episode's first frame, which no switch changes.
 * Trap 3: environments were reset twice, so position and observation at an episode's end came from different mazes.
   Environments reset once here; no switch brings that back, for it changes which mazes are seen and nothing else.
 * Trap 10: without a task reward it replaced the oldest entry rather than a random one. Here `random` holds throughout;
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from peg_jax.core.types import Array, Key
+from peg_jax.curiosity.config import RewardConfig
 from peg_jax.curiosity.memory import Memory, aggregate, clear, init_memory, insert
 from peg_jax.curiosity.r_network import RNetwork, Variables, embed, half_of_entry, similarity
 from peg_jax.curiosity.reachability_config import BonusConfig, MemoryConfig
@@ -51,35 +52,37 @@ class Judgement(NamedTuple):
     remembered: Array  # bool []
 
 
-def settings(scenario: str, parity: bool = False) -> tuple[MemoryConfig, BonusConfig]:
+class Settings(NamedTuple):
+    """The numbers that go with a scenario."""
+
+    memory: MemoryConfig
+    bonus: BonusConfig
+    reward: RewardConfig
+
+
+def settings(scenario: str, parity: bool = False) -> Settings:
     """The published numbers for EC and ECO in a scenario.
 
     Raises:
         KeyError: an unknown scenario.
     """
     if scenario == ANT:
-        return (
-            MemoryConfig(capacity=1000, aggregation="nth_largest"),
-            BonusConfig(task_weight=0.0, weight=1.0, offset=0.5, threshold=1.0),
-        )
+        memory = MemoryConfig(capacity=1000, aggregation="nth_largest")
+        return Settings(memory, BonusConfig(offset=0.5, threshold=1.0), RewardConfig(task=0.0, bonus=1.0))
     if scenario in MAZES_WITHOUT_REWARD:
-        return MemoryConfig(replacement="fifo" if parity else "random"), BonusConfig(task_weight=0.0)
+        memory = MemoryConfig(replacement="fifo" if parity else "random")
+        return Settings(memory, BonusConfig(), RewardConfig(task=0.0, bonus=7 / 232))
     if scenario in MAZES:
-        return MemoryConfig(), BonusConfig()
+        return Settings(MemoryConfig(), BonusConfig(), RewardConfig(task=1.0, bonus=7 / 232))
     raise KeyError(f"unknown scenario {scenario!r}; known: {', '.join(SCENARIOS)}")
 
 
 def score(similarity: Array, done: Array, config: BonusConfig) -> Array:
     """The bonus `0.5 - similarity + offset`, and 0 where an episode has just ended. `[...] -> [...]`.
 
-    In the paper's notation, `alpha (beta - C)`: alpha is `weight`, beta is `0.5 + offset`.
+    In the paper's notation, `alpha (beta - C)`: alpha is `reward.bonus`, beta is `0.5 + offset`.
     """
     return jnp.where(done, 0.0, 0.5 - similarity + config.offset)
-
-
-def reward(task_reward: Array, bonus: Array, config: BonusConfig, live: Array | bool = True) -> Array:
-    """What the policy learns from; the bonus counts once it is `live` (ECO: from the first round of training on)."""
-    return config.task_weight * task_reward + jnp.where(live, config.weight, 0.0) * bonus
 
 
 def remember(memory: Memory, key: Key, entry: Entry, judged: Array, done: Array, config: MemoryConfig) -> Memory:
@@ -136,14 +139,6 @@ def observe(
     new = similar < config.threshold
     memory = remember(memory, key, entry, new, done, memory_config)
     return memory, Judgement(score(similar, done, config), similar, new | done)
-
-
-def opening_frame(frame: Array, final_frame: Array, done: Array, parity: bool = False) -> Array:
-    """The frame to judge after a step: the one the environment shows; with `parity` the final one at `done` (trap 5).
-
-    Only the original's ant had this fault: its frames were rendered before the reset.
-    """
-    return jnp.where(done, final_frame, frame) if parity else frame
 
 
 def refresh(

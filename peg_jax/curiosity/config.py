@@ -5,6 +5,7 @@ from typing import Literal
 from flax import struct
 
 from peg_jax.core.config import nested, static
+from peg_jax.curiosity.reachability_config import ReachabilityConfig
 
 
 @struct.dataclass
@@ -64,3 +65,4 @@ class CuriosityConfig:
     ppo: PPOConfig = nested(PPOConfig)
     reward: RewardConfig = nested(RewardConfig)
     oracle: OracleConfig = nested(OracleConfig)
+    reachability: ReachabilityConfig = nested(ReachabilityConfig)

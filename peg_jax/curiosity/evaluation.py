@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Params
 from peg_jax.curiosity import networks, oracle
+from peg_jax.curiosity.history import History
 from peg_jax.curiosity.networks import Apply
 from peg_jax.curiosity.task import EnvParams, EnvState, Task
 
@@ -31,8 +32,15 @@ class Recording(NamedTuple):
 
 
 def evaluate(
-    task: Task, apply: Apply, params: Params, env_params: EnvParams, num_envs: int, steps: int, key: Key
-) -> Evaluation:
+    task: Task,
+    apply: Apply,
+    params: Params,
+    env_params: EnvParams,
+    num_envs: int,
+    steps: int,
+    key: Key,
+    watched: int = 0,
+) -> tuple[Evaluation, History | None]:
     """Play the first episodes of `num_envs` environments, at most `steps` steps each.
 
     Args:
@@ -43,9 +51,14 @@ def evaluate(
         num_envs: environments.
         steps: static bound of an episode's length.
         key: PRNG key.
+        watched: environments whose frames are kept, at most `num_envs`.
+
+    Returns:
+        `(evaluation, history)`; the history holds what the watched environments showed, or is None without any. What
+        follows an episode's end is cut into trajectories of one frame, of which no pairs are made.
     """
 
-    def step(carry: tuple, key: Key) -> tuple[tuple, None]:
+    def step(carry: tuple, key: Key) -> tuple[tuple, tuple[Array, ...] | None]:
         obs, env, alive, visited, total = carry
         obs, env, done, info = _act(task, apply, params, env_params, obs, env, key)
         new, visited = jax.vmap(oracle.visit, in_axes=(None, 0, 0))(task.grid, visited, info["position"])
@@ -56,14 +69,20 @@ def evaluate(
             share=total.share + new / info["reachable_cells"],
             steps=total.steps + alive,
         )
-        return (obs, env, alive & ~done, visited, total), None
+        some_obs, some_env = jax.tree.map(lambda x: x[:watched], (obs, env))
+        cuts = (~alive)[:watched], info["respawned"][:watched]
+        seen = (task.frames(some_obs, some_env), *cuts) if watched else None
+        return (obs, env, alive & ~done, visited, total), seen
 
     obs, env = _reset(task, env_params, num_envs, key)
     visited = jnp.zeros((num_envs, oracle.empty(task.grid).size), bool)
     zeros = Evaluation(*(jnp.zeros(num_envs) for _ in range(4)))
     start = obs, env, jnp.ones(num_envs, bool), visited, zeros
-    (*_, total), _ = jax.lax.scan(step, start, jax.random.split(rng.named(key, "steps"), steps))
-    return total
+    (*_, total), seen = jax.lax.scan(step, start, jax.random.split(rng.named(key, "steps"), steps))
+    if seen is None:
+        return total, None
+    frames, done, respawned = seen
+    return total, History(frames, done, respawned, jnp.asarray(steps, jnp.int32))
 
 
 def record(task: Task, apply: Apply, params: Params, env_params: EnvParams, steps: int, key: Key) -> Recording:

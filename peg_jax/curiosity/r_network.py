@@ -35,6 +35,7 @@ class RNetworkState:
 
     learner: Learner
     stats: Params  # running means and variances of the batch norms
+    bad_updates: Array  # int32 [], the latest updates in a row that were skipped as not finite
 
     @property
     def variables(self) -> Variables:
@@ -189,7 +190,7 @@ def init_variables(net: RNetwork, key: Key, frame_shape: tuple[int, ...]) -> Var
 def init_state(net: RNetwork, key: Key, frame_shape: tuple[int, ...], optimizer: OptimizerConfig) -> RNetworkState:
     """A network that has made no update."""
     variables = init_variables(net, key, frame_shape)
-    return RNetworkState(init_learner(variables.params, optimizer), variables.stats)
+    return RNetworkState(init_learner(variables.params, optimizer), variables.stats, jnp.zeros((), jnp.int32))
 
 
 def embed(net: RNetwork, variables: Variables, frames: Array) -> Array:
@@ -249,17 +250,18 @@ def loss(params: Params, stats: Params, net: RNetwork, batch: PairBatch, l2: Arr
 def update(
     state: RNetworkState, net: RNetwork, batch: PairBatch, config: RNetworkConfig, optimizer: OptimizerConfig
 ) -> tuple[RNetworkState, Metrics]:
-    """One gradient step; where a gradient is not finite, parameters and statistics stay as they are.
+    """One gradient step; where a gradient or the loss is not finite, parameters and statistics stay as they are.
 
     Returns:
         `(state, {"loss", "accuracy", "grad_norm"})`, measured on the batch before the step.
     """
     chex.assert_equal_shape([batch.current, batch.other])
-    grads, (stats, metrics) = jax.grad(loss, has_aux=True)(state.learner.params, state.stats, net, batch, config.l2)
-    learner, norm = apply_gradients(state.learner, grads, optimizer)
+    loss_and_grads = jax.value_and_grad(loss, has_aux=True)
+    (value, (stats, metrics)), grads = loss_and_grads(state.learner.params, state.stats, net, batch, config.l2)
+    learner, norm = apply_gradients(state.learner, grads, optimizer, value)
     applied = learner.skipped == state.learner.skipped
     stats = jax.tree.map(lambda new, old: jnp.where(applied, new, old), stats, state.stats)
-    return RNetworkState(learner, stats), metrics | norm
+    return RNetworkState(learner, stats, jnp.where(applied, 0, state.bad_updates + 1)), metrics | norm
 
 
 def evaluate(net: RNetwork, variables: Variables, batch: PairBatch) -> Metrics:

@@ -77,14 +77,16 @@ def train_online(
         order = shuffle(jax.random.fold_in(order_key, index), training)
         return _updates(carry, net, history, pairs, order, batches, config)
 
-    untrained = measure(net, state.variables, history, pairs, measured, config.batch)
+    before = state.variables
     zeros = {name: jnp.asarray(value) for name, value in _NOTHING.items()}
     state, sums = jax.lax.fori_loop(0, config.passes, one_pass, (state, zeros))
-    trained = measure(net, state.variables, history, pairs, measured, config.batch)
+    both = jax.tree.map(lambda *x: jnp.stack(x), before, state.variables)  # one program for the two of them
+    found = jax.lax.map(lambda variables: measure(net, variables, history, pairs, measured, config.batch), both)
+    trained = {name: values[1] for name, values in found.items()}
     updates = config.passes * batches
     metrics = {name: value / jnp.maximum(updates, 1) for name, value in sums.items()}
     counts = {"pairs": jnp.sum(pairs.valid), "updates": updates}
-    return state, metrics | counts | trained | {f"{name}_before": value for name, value in untrained.items()}
+    return state, metrics | counts | trained | {f"{name}_before": values[0] for name, values in found.items()}
 
 
 def train_offline(

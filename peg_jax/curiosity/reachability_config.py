@@ -13,6 +13,7 @@ from peg_jax.core.optim import OptimizerConfig
 Replacement = Literal["random", "fifo"]
 Aggregation = Literal["percentile", "nth_largest", "max", "relative_count"]
 PairMode = Literal["v1", "v2", "v3", "v4"]
+Control = Literal["none", "untrained", "shuffled_labels"]
 
 
 @struct.dataclass
@@ -61,7 +62,8 @@ class OfflineConfig:
     """Training on random behaviour before there is a policy: EC (section 1.3)."""
 
     pairs: PairConfig = nested(PairConfig)
-    steps: int = static(2_500_000)  # agent steps of random behaviour per split
+    steps: int = static(2_500_000)  # agent steps of random behaviour to learn from
+    validation_steps: int = static(2_500_000)  # and in other mazes, to measure on
     epochs: int = static(2_000)  # of `updates` each; pairs are drawn afresh for each
     updates: int = static(100)  # gradient steps per epoch
     batch: int = static(64)  # pairs per gradient step
@@ -97,10 +99,8 @@ class MemoryConfig:
 
 @struct.dataclass
 class BonusConfig:
-    """What a step is worth (sections 2.2 and 2.3)."""
+    """What a step is worth, before `reward.bonus` weighs it (sections 2.2 and 2.3)."""
 
-    task_weight: float = 1.0  # factor of the task's reward
-    weight: float = 7 / 232  # factor of the bonus
     offset: float = 0.0  # added to the bonus `0.5 - similarity`
     threshold: float = 0.5  # an observation is remembered if its similarity to the memory lies below this
 
@@ -114,6 +114,7 @@ class ReachabilityConfig:
     online: OnlineConfig = nested(OnlineConfig)
     memory: MemoryConfig = nested(MemoryConfig)
     bonus: BonusConfig = nested(BonusConfig)
+    control: Control = static("none")  # for evidence: a network that learns nothing, or from labels that say nothing
     parity: bool = static(False)  # keep those of the original's bugs that change results
 
 
@@ -124,5 +125,29 @@ FAST: dict[str, Any] = {
     "network.units": 64,
     "network.layers": 2,
     "network.momentum": 0.98,
+    "offline.steps": 131_072,
+    "offline.validation_steps": 16_384,
+    "offline.epochs": 30,
+    "online.history": 65_536,
+    "online.interval": 65_536,
+    "online.passes": 2,
 }
-"""What `fast` changes in a `ReachabilityConfig`, by dotted name."""
+"""What `fast` changes in a `ReachabilityConfig`, by dotted name. As published, there are some 30 rounds in a run."""
+
+SMOKE: dict[str, Any] = {
+    **FAST,
+    "network.widths": (8,),
+    "network.embedding": 16,
+    "network.units": 16,
+    "memory.capacity": 16,
+    "offline.steps": 512,
+    "offline.validation_steps": 256,
+    "offline.epochs": 2,
+    "offline.updates": 4,
+    "offline.batch": 16,
+    "online.history": 512,
+    "online.interval": 256,
+    "online.passes": 1,
+    "online.batch": 16,
+}
+"""What `smoke` changes."""

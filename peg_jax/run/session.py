@@ -82,14 +82,14 @@ class Session:
         self._longest, self._began = max(self._longest, now - self._began), now
         self._lock.check()
 
-    def leave(self, step: int) -> None:
-        """End the run, which was asked to stop; `step` was just saved.
+    def leave(self, step: int, unit: str = "steps") -> None:
+        """End the run, which was asked to stop; `step`, counted in `unit`, was just saved.
 
         Raises:
           StoppedError: with the exit code of the signal.
         """
         assert self._signals.received is not None
-        message = f"stopped and saved at {step:,} steps; resume with: {self._resume}"
+        message = f"stopped and saved at {step:,} {unit}; resume with: {self._resume}"
         raise StoppedError(message, self._signals.received)
 
     def _delay(self) -> str:

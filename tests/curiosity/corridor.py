@@ -24,6 +24,7 @@ class State:
 @struct.dataclass
 class Params:
     max_steps_in_episode: int = STEPS
+    split: int = 0  # has no meaning here
 
 
 class Corridor(ExplorationEnvironment[State, Params]):
@@ -62,6 +63,14 @@ class Corridor(ExplorationEnvironment[State, Params]):
             "respawned": jnp.asarray(False),
         }
         return self.observe(key, state, action, params), state, reward, jnp.asarray(False), info
+
+
+class SeenCorridor(Corridor):
+    """The same with a view: places differ in colour, neighbours little."""
+
+    def view(self, state: State) -> jax.Array:
+        shade = 20.0 * state.place
+        return jnp.broadcast_to(jnp.stack([shade, 255 - shade, 4.0 * state.time]), (8, 8, 3)).astype(jnp.uint8)
 
 
 def corridor(**numbers: Any) -> tuple[Task, CuriosityConfig]:

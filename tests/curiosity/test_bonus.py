@@ -13,11 +13,11 @@ from peg_jax.curiosity.bonus import Entry, Judgement, make_entry, settings
 from peg_jax.curiosity.memory import Memory, init_memory
 from peg_jax.curiosity.r_network import Variables, init_variables, similarity
 from peg_jax.curiosity.reachability_config import BonusConfig, MemoryConfig
+from peg_jax.curiosity.rollout import reward
 from tests.curiosity.small import CONFIG, FRAME, NET
 
 KEY = jax.random.key(0)
-MAZE = settings("sparse")[1]
-ANT = settings(bonus.ANT)[1]
+MAZE, ANT = settings("sparse"), settings(bonus.ANT)
 PLAIN_MEMORY = MemoryConfig(capacity=4)
 
 
@@ -31,37 +31,34 @@ PLAIN_MEMORY = MemoryConfig(capacity=4)
     ],
 )
 def test_bonus_in_the_mazes(similarity: float, raw: float, scaled: float) -> None:
-    found = bonus.score(jnp.asarray(similarity), jnp.asarray(False), MAZE)
+    found = bonus.score(jnp.asarray(similarity), jnp.asarray(False), MAZE.bonus)
     assert float(found) == pytest.approx(raw, abs=1e-6)
-    assert float(bonus.reward(jnp.asarray(0.0), found, MAZE)) == pytest.approx(scaled, abs=1e-6)
-    assert float(bonus.score(jnp.asarray(similarity), jnp.asarray(True), MAZE)) == 0.0
+    assert float(reward(MAZE.reward, jnp.asarray(0.0), found)) == pytest.approx(scaled, abs=1e-6)
+    assert float(bonus.score(jnp.asarray(similarity), jnp.asarray(True), MAZE.bonus)) == 0.0
 
 
 def test_a_goal_reached_with_a_bonus_on_top() -> None:
-    found = bonus.score(jnp.asarray(0.2), jnp.asarray(False), MAZE)
-    assert float(bonus.reward(jnp.asarray(10.0), found, MAZE)) == pytest.approx(10.0090517241, abs=1e-6)
-    assert float(bonus.reward(jnp.asarray(10.0), found, MAZE, live=jnp.asarray(False))) == 10.0
+    found = bonus.score(jnp.asarray(0.2), jnp.asarray(False), MAZE.bonus)
+    assert float(reward(MAZE.reward, jnp.asarray(10.0), found)) == pytest.approx(10.0090517241, abs=1e-6)
 
 
 def test_bonus_of_the_ant_is_never_negative() -> None:
     for similar, expected in ((0.9, 0.1), (0.0, 1.0), (1.0, 0.0)):
-        found = bonus.score(jnp.asarray(similar), jnp.asarray(False), ANT)
-        assert float(bonus.reward(jnp.asarray(3.0), found, ANT)) == pytest.approx(expected, abs=1e-6)
+        found = bonus.score(jnp.asarray(similar), jnp.asarray(False), ANT.bonus)
+        assert float(reward(ANT.reward, jnp.asarray(3.0), found)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_numbers_of_the_scenarios() -> None:
     for scenario in bonus.MAZES:
-        memory, weights = settings(scenario)
+        memory, _, weights = settings(scenario)
         assert (memory.capacity, memory.replacement, memory.aggregation) == (200, "random", "percentile")
-        assert weights.task_weight == 1.0
-        assert weights.weight == 0.03017241379310345
+        assert (weights.task, weights.bonus) == (1.0, 0.03017241379310345)
     for scenario in bonus.MAZES_WITHOUT_REWARD:
-        assert settings(scenario)[1].task_weight == 0.0
-        assert settings(scenario)[0].replacement == "random"
-        assert settings(scenario, parity=True)[0].replacement == "fifo"
-    memory, weights = settings(bonus.ANT)
-    assert (memory.capacity, memory.aggregation, memory.nth) == (1000, "nth_largest", 10)
-    assert (weights.task_weight, weights.weight, weights.offset, weights.threshold) == (0.0, 1.0, 0.5, 1.0)
+        assert (settings(scenario).reward.task, settings(scenario).reward.bonus) == (0.0, 0.03017241379310345)
+        assert settings(scenario).memory.replacement == "random"
+        assert settings(scenario, parity=True).memory.replacement == "fifo"
+    assert (ANT.memory.capacity, ANT.memory.aggregation, ANT.memory.nth) == (1000, "nth_largest", 10)
+    assert (ANT.reward.task, ANT.reward.bonus, ANT.bonus.offset, ANT.bonus.threshold) == (0.0, 1.0, 0.5, 1.0)
     with pytest.raises(KeyError, match="sparse"):
         settings("nowhere")
 
@@ -175,7 +172,13 @@ def entry(value: float) -> Entry:
 
 @pytest.mark.parametrize(
     ("similarity", "weights", "inserted"),
-    [(0.49, MAZE, True), (0.50, MAZE, False), (0.51, MAZE, False), (0.9, ANT, True), (1.0, ANT, False)],
+    [
+        (0.49, MAZE.bonus, True),
+        (0.50, MAZE.bonus, False),
+        (0.51, MAZE.bonus, False),
+        (0.9, ANT.bonus, True),
+        (1.0, ANT.bonus, False),
+    ],
 )
 def test_insertion_is_strictly_below_the_threshold(similarity: float, weights: BonusConfig, inserted: bool) -> None:
     assert bool(jnp.float32(similarity) < weights.threshold) == inserted  # the rule `observe` applies, tested above
@@ -186,14 +189,10 @@ def test_insertion_is_strictly_below_the_threshold(similarity: float, weights: B
     assert int(after.size) == inserted
 
 
-def test_with_parity_an_episode_starts_empty_and_the_ant_shows_its_last_frame() -> None:
+def test_with_parity_an_episode_starts_empty() -> None:
     memory = init_memory(entry(0), 3)
     assert int(bonus.start(memory, KEY, entry(1), PLAIN_MEMORY).size) == 1
     assert int(bonus.start(memory, KEY, entry(1), PLAIN_MEMORY, parity=True).size) == 0
-    first, last = jnp.zeros(3), jnp.ones(3)
-    assert bonus.opening_frame(first, last, jnp.asarray(True)).tolist() == [0.0] * 3
-    assert bonus.opening_frame(first, last, jnp.asarray(True), parity=True).tolist() == [1.0] * 3
-    assert bonus.opening_frame(first, last, jnp.asarray(False), parity=True).tolist() == [0.0] * 3
 
 
 def test_after_done_one_entry_is_left() -> None:

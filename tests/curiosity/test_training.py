@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from peg_jax.core.optim import Learner
 from peg_jax.curiosity import evaluation, training
 from peg_jax.curiosity.config import RewardConfig
-from peg_jax.curiosity.training import SEED_AXES, TrainState
+from peg_jax.curiosity.training import SEED_AXES, SeedState, TrainState
 from tests.curiosity.corridor import LENGTH, STEPS, corridor
 
 TASK, CONFIG = corridor()
-INIT = partial(training.init, TASK, CONFIG)
+INIT = partial(training.init, TASK, CONFIG, "ppo")
 
 
 @partial(jax.jit, static_argnames=("method", "updates", "seeds"))
@@ -73,6 +74,19 @@ def test_a_seed_with_bad_numbers_is_left_alone_and_the_others_are_not() -> None:
     assert (plain(healthy.seed.learner.params)[0][0] != plain(learner.params)[0][0]).any()
 
 
+def test_a_bonus_whose_network_goes_bad_counts_like_ppo() -> None:
+    learner = Learner(jnp.zeros(2), (), jnp.int32(0))
+    seed = SeedState(None, learner, None, None, jnp.int32(0))  # type: ignore[arg-type]
+    config = dataclasses.replace(CONFIG, ppo=dataclasses.replace(CONFIG.ppo, bad_updates=3))
+    learnt = dataclasses.replace(learner, params=jnp.ones(2))
+    going = training.guard(config, seed, learnt, jnp.int32(2))
+    assert int(going.bad_updates) == 2 and going.learner.params.tolist() == [1.0, 1.0]
+    assert int(training.guard(config, going, learnt, jnp.int32(0)).bad_updates) == 0
+    bad = training.guard(config, going, learnt, jnp.int32(3))
+    stopped = training.guard(config, bad, learner, jnp.int32(0))
+    assert int(stopped.bad_updates) == 3 and stopped.learner.params.tolist() == [1.0, 1.0]
+
+
 @pytest.fixture(scope="module")
 def trained() -> dict[str, tuple]:
     """Runs of 40 updates, by what they were rewarded for."""
@@ -102,7 +116,7 @@ def test_ppo_learns_what_it_is_paid_for_and_nothing_without(trained: dict[str, t
 
 def test_an_evaluation_is_the_first_episodes_of_the_policy(trained: dict[str, tuple]) -> None:
     apply = training.build_network(TASK, CONFIG)
-    play = jax.jit(lambda p, k: evaluation.evaluate(TASK, apply, p, TASK.params, 64, STEPS + 5, k))
+    play = jax.jit(lambda p, k: evaluation.evaluate(TASK, apply, p, TASK.params, 64, STEPS + 5, k)[0])
     good, bad = (play(trained[name][0].seed.learner.params, jax.random.key(1)) for name in ("task", "nothing"))
     assert (good.steps == STEPS).all()
     assert float(good.reward.mean()) > 8 > 4 > float(bad.reward.mean())

@@ -32,6 +32,18 @@ MISTAKES = [
         ["--scenario=norewardnofire", "--maze.television=noise", "--maze.television-switches=action"],
         ["--maze.television-switches=action", "norewardnofire"],
     ),
+    (["--method=ppo", "--reachability.control=untrained"], ["--reachability.control=untrained", "ppo_plus_ec"]),
+    (["--method=ppo", "--reachability.parity"], ["--reachability.parity", "ppo_plus_eco"]),
+    (["--method=ppo_plus_eco", "--r-network=runs/x"], ["--r-network=runs/x", "ppo_plus_ec"]),
+    (
+        ["--method=ppo_plus_ec", "--r-network=runs/x", "--reachability.control=untrained"],
+        ["--reachability.control=untrained", "runs/x"],
+    ),
+    (["--method=ppo_plus_eco", "--reachability.online.history=100"], ["--reachability.online.history=100", "8192"]),
+    (["--method=ppo_plus_eco", "--reachability.online.batch=1"], ["--reachability.online.batch=1", "2 pairs"]),
+    (["--method=ppo_plus_eco", "--maze.episode-steps=20"], ["--maze.episode-steps=20", "26"]),
+    (["--method=ppo_plus_ec", "--reachability.offline.steps=1000"], ["--reachability.offline.steps=1000", "1728"]),
+    (["--method=ppo_plus_ec", "--reachability.memory.capacity=0"], ["--reachability.memory.capacity=0", "at least 1"]),
 ]
 
 
@@ -67,6 +79,25 @@ def test_paper_is_the_published_configuration() -> None:
     plain = preset("paper", "sparse", "ppo")
     assert (plain.reward.task, plain.reward.bonus) == (1.0, 0.0)
     assert (plain.ppo.learning_rate, plain.ppo.entropy) == (1.9306977288832496e-4, 1.0941138105771857e-3)
+
+
+def test_episodic_curiosity_has_the_numbers_of_its_scenario() -> None:
+    for method in ("ppo_plus_ec", "ppo_plus_eco"):
+        quiet, sparse = preset("paper", "noreward", method), preset("paper", "sparse", method)
+        assert (quiet.reward.task, quiet.reward.bonus) == (0.0, 0.03017241379310345)
+        assert (sparse.reward.task, sparse.reward.bonus) == (1.0, 0.03017241379310345)
+        assert (sparse.ppo.learning_rate, sparse.ppo.entropy) == (2.5e-4, 2.053525026457146e-3)
+        memory = quiet.algorithm().reachability.memory
+        assert (memory.capacity, memory.replacement, memory.aggregation) == (200, "random", "percentile")
+    online = preset("paper", "sparse", "ppo_plus_eco").reachability.online
+    assert (online.history, online.interval, online.passes, online.batch) == (720_000, 720_000, 10, 64)
+
+
+def test_parity_replaces_the_oldest_where_no_reward_is_paid() -> None:
+    config, _ = parse("--method=ppo_plus_eco", "--scenario=noreward", "--reachability.parity")
+    assert config.algorithm().reachability.memory.replacement == "fifo"
+    config, _ = parse("--method=ppo_plus_eco", "--scenario=sparse", "--reachability.parity")
+    assert config.algorithm().reachability.memory.replacement == "random"
 
 
 def test_a_resume_keeps_the_options_of_the_run(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.experiments.processes import Ended, command, differing_leaves, ended,
 
 pytestmark = pytest.mark.slow
 
-SMOKE = ["--preset=smoke", "--scenario=noreward", "--method=ppo_plus_grid_oracle", "--schedule-steps=1024"]
+SMOKE = ["--preset=smoke", "--scenario=noreward", "--method=ppo_plus_eco", "--schedule-steps=1024"]
 
 
 @dataclass
@@ -65,6 +65,13 @@ def test_a_resumed_run_ends_in_the_same_bits(runs: Runs) -> None:
     template = abstract_state(config, run_task(config))
     stores = [checkpoint_store(config, RunDirectory(path), print) for path in (runs.whole, runs.parts)]
     assert differing_leaves(*(store.restore(template, runs.steps)[0] for store in stores)) == []
+
+
+def test_the_r_network_is_trained_and_judged_on_unseen_mazes(runs: Runs) -> None:
+    logged = read_metrics(runs.whole / "metrics.jsonl")
+    assert logged["r_updates"].values.min() >= 1
+    assert len(logged["valid_r_acc"].values) == len(logged["test_coverage"].values)
+    assert ((logged["valid_r_acc"].values > 0) & (logged["valid_r_acc"].values <= 1)).all()
 
 
 def test_tables_hold_each_step_once_and_agree_with_the_metrics(runs: Runs) -> None:

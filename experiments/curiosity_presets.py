@@ -1,0 +1,62 @@
+"""Presets of Episodic Curiosity: what they change in the published values, by dotted name."""
+
+from typing import Any
+
+from peg_jax.curiosity import reachability_config
+
+Changes = dict[str, Any]
+
+
+def _reachability(changes: Changes) -> Changes:
+    return {f"reachability.{name}": value for name, value in changes.items()}
+
+
+FAST: Changes = {
+    "maze.height": 42,
+    "maze.width": 42,
+    "network.channels": (16, 32, 32),
+    "network.kernels": (4, 4, 3),
+    "network.strides": (2, 2, 1),
+    "network.units": 128,
+    "ppo.num_envs": 64,
+    "ppo.rollout": 128,
+    "ppo.epochs": 3,
+    "ppo.minibatches": 8,
+    "ppo.learning_rate": 5e-4,
+    "steps": 2_000_000,
+    "log_every": 32_768,
+    "eval_every": 262_144,
+    "checkpoint_every": 262_144,
+    "media_every": 1_000_000,
+    **_reachability(reachability_config.FAST),
+}
+
+# Another experiment than the published one: 85 times the environments, so 85 times fewer updates per step.
+WIDE: Changes = {
+    "ppo.num_envs": 1024,
+    "ppo.rollout": 64,
+    "ppo.minibatches": 16,
+    "log_every": 655_360,
+    "eval_every": 1_310_720,
+    "checkpoint_every": 1_310_720,
+}
+
+SMOKE: Changes = {
+    **{name: value for name, value in FAST.items() if name.split(".")[0] in ("maze", "network")},
+    "maze.size": 9,
+    "maze.episode_steps": 40,
+    "ppo.num_envs": 4,
+    "ppo.rollout": 32,
+    "ppo.epochs": 2,
+    "ppo.minibatches": 2,
+    "steps": 1_024,
+    "log_every": 256,
+    "eval_every": 512,
+    "eval_envs": 2,
+    "checkpoint_every": 512,
+    "media_every": 1_000_000,
+    "optimization": 1,
+    **_reachability(reachability_config.SMOKE),
+}
+
+PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "wide": WIDE, "smoke": SMOKE}

@@ -1,0 +1,211 @@
+"""Episodic curiosity as a method: PPO plus EC, whose network is given, and plus ECO, which trains it beside itself.
+
+Source: Savinov et al., "Episodic Curiosity through Reachability" (ICLR 2019); facts: episodic_curiosity.md sections
+1.4, 2.2 and 8. A rollout is judged after it was collected: nothing in it depends on the bonus, and so its frames pass
+through the encoder in large batches. Where a round of training falls due within a rollout, the network learns from all
+of it first; the original learnt within the very step, at most a rollout earlier. From which step on the bonus counts is
+the same in both.
+
+The original's bugs, and where they are fixed; `parity` brings back those that change results (marked P):
+
+* 1, swapped splits: `r_training`.
+* 2, training and evaluation shared one memory: `memory`.
+* 3, 4, environments were reset twice, and a stray position was scored: environments reset once, `rollout` scores the
+  position at the end of the step.
+* 5, the ant's new memory began with the old episode's last frame: `bonus`.
+* 6 (P), the first observation was not stored: `bonus.start`.
+* 7 (P), a trajectory ended with a frame of the next episode: `history.trajectory_starts`.
+* 8 (P), after a round the memory held the old network's embeddings: `bonus.refresh`.
+* 10 (P), other replacement without a task reward: `bonus.settings`.
+* 11, the number of a run seeded nothing: every draw here comes from the seed's key, by `fold_in` on names and counters.
+* 13, no run could be resumed: network, optimiser, history, memories and counters lie in `SeedState`.
+* 16, 21 (P), 25 (P): the ant was refused, and two faults of pair sampling: `task.frames`, `pairs`.
+"""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from peg_jax.core import rng
+from peg_jax.core.types import Array, Key, Metrics
+from peg_jax.curiosity import bonus, r_training, rollout
+from peg_jax.curiosity.bonus import Judgement
+from peg_jax.curiosity.config import CuriosityConfig
+from peg_jax.curiosity.history import (
+    History,
+    append,
+    bonus_live,
+    frames_of_steps,
+    init_history,
+    round_due,
+    rows_for,
+)
+from peg_jax.curiosity.intrinsic import Bonus, Judged
+from peg_jax.curiosity.memory import Memory
+from peg_jax.curiosity.r_network import RNetwork, RNetworkState, Variables, init_state
+from peg_jax.curiosity.reachability_config import ReachabilityConfig
+from peg_jax.curiosity.rollout import Collector, Rollout
+from peg_jax.curiosity.task import Task
+
+_EMBEDDED_AT_ONCE = 512  # frames
+
+
+@struct.dataclass
+class ReachabilityState:
+    """The network, what it is trained on, and what the episodes have seen."""
+
+    network: RNetworkState
+    memory: Memory  # of `bonus.Entry`, leaves [N, ...]
+    history: History | None  # of ECO
+
+
+def bonus_before(task: Task, config: CuriosityConfig) -> Bonus:
+    """EC: the bonus by a network that was trained before the policy; `install` puts it in."""
+    return _make_bonus(task, config, online=False)
+
+
+def bonus_beside(task: Task, config: CuriosityConfig) -> Bonus:
+    """ECO: the bonus by a network that is trained on what the policy sees."""
+    return _make_bonus(task, config, online=True)
+
+
+def _make_bonus(task: Task, config: CuriosityConfig, online: bool) -> Bonus:
+    def judge(state: ReachabilityState, taken: Rollout, collector: Collector, vector_step: Array, key: Key) -> Judged:
+        frames = rollout.frames_after(taken, collector)
+        learn_key, memory_key = rng.split(key, "round", "memory")
+        learnt: Metrics = {}
+        live = jnp.ones(taken.done.shape[0], bool)
+        if online:
+            state, learnt = _learn(config, state, taken, frames, vector_step, learn_key)
+            times = vector_step + 1 + jnp.arange(taken.done.shape[0])
+            live = bonus_live(times, config.ppo.num_envs, config.reachability.online)
+        memory, judged = score_rollout(
+            config.reachability, state.network.variables, state.memory, frames, taken.done, vector_step, memory_key
+        )
+        state = dataclasses.replace(state, memory=memory)
+        paid = jnp.where(live[:, None], judged.bonus, 0.0)
+        return Judged(state, paid, learnt | _describe(judged, memory))
+
+    return Bonus(
+        init=lambda key, collector: init(task, config, online, key, collector),
+        judge=judge,
+        bad_updates=lambda state: state.network.bad_updates,
+        looks=True,
+    )
+
+
+def init(task: Task, config: CuriosityConfig, online: bool, key: Key, collector: Collector) -> ReachabilityState:
+    """An untrained network, memories of the first observations and, for ECO, an empty history."""
+    numbers, envs = config.reachability, config.ppo.num_envs
+    optimizer = numbers.online.optimizer if online else numbers.offline.optimizer
+    network = init_state(RNetwork(numbers.network), rng.named(key, "network"), task.frame_shape, optimizer)
+    memory = open_memories(task, config, network.variables, collector)
+    history = init_history(rows_for(numbers.online.history, envs), envs, task.frame_shape) if online else None
+    return ReachabilityState(network, memory, history)
+
+
+def install(
+    task: Task, config: CuriosityConfig, state: ReachabilityState, network: RNetworkState, collector: Collector
+) -> ReachabilityState:
+    """The state before the first update, with another network."""
+    memory = open_memories(task, config, network.variables, collector)
+    return dataclasses.replace(state, network=network, memory=memory)
+
+
+def open_memories(task: Task, config: CuriosityConfig, variables: Variables, collector: Collector) -> Memory:
+    """Memories of environments that have just begun, leaves `[N, ...]`."""
+    numbers, net = config.reachability, RNetwork(config.reachability.network)
+    frames = task.frames(collector.obs, collector.env)
+    before_all = jnp.full(frames.shape[0], -1, jnp.int32)
+    entries = bonus.make_entry(net, variables, frames, before_all)
+    empty = bonus.empty_memory(net, numbers.memory)
+    unused = jax.random.key(0)  # nothing makes way in an empty memory
+    return jax.vmap(lambda entry: bonus.start(empty, unused, entry, numbers.memory, numbers.parity))(entries)
+
+
+def score_rollout(
+    config: ReachabilityConfig,
+    variables: Variables,
+    memory: Memory,
+    frames: Array,
+    done: Array,
+    vector_step: Array,
+    key: Key,
+) -> tuple[Memory, Judgement]:
+    """Judge the frames of N environments one after another.
+
+    Args:
+        config: the numbers.
+        variables: of the network.
+        memory: of the environments before the rollout, leaves `[N, ...]`.
+        frames: uint8 `[T, N, H, W, C]`, after each step.
+        done: bool `[T, N]`.
+        vector_step: int32 `[]`, of the first frame.
+        key: for the slots that make way.
+
+    Returns:
+        `(memory, judgement)`; the judgement's leaves are `[T, N]`.
+    """
+    net, (steps, envs) = RNetwork(config.network), done.shape
+    times = jnp.broadcast_to((vector_step + jnp.arange(steps))[:, None], done.shape)
+    rows = max(n for n in range(1, steps + 1) if steps % n == 0 and (n == 1 or n * envs <= _EMBEDDED_AT_ONCE))
+    parts = jax.tree.map(lambda x: x.reshape(steps // rows, rows * envs, *x.shape[2:]), (frames, times))
+    entries = jax.lax.map(lambda part: bonus.make_entry(net, variables, *part), parts)
+    entries = jax.tree.map(lambda x: x.reshape(steps, envs, *x.shape[2:]), entries)
+
+    def observe(memory: Memory, key: Key, entry: bonus.Entry, done: Array) -> tuple[Memory, Judgement]:
+        return bonus.observe(net, variables, memory, key, entry, done, config.memory, config.bonus)
+
+    def step(memory: Memory, now: tuple[Key, bonus.Entry, Array]) -> tuple[Memory, Judgement]:
+        key, entry, done = now
+        return jax.vmap(observe)(memory, jax.random.split(key, envs), entry, done)
+
+    return jax.lax.scan(step, memory, (jax.random.split(key, steps), entries, done))
+
+
+def _learn(
+    config: CuriosityConfig, state: ReachabilityState, taken: Rollout, frames: Array, vector_step: Array, key: Key
+) -> tuple[ReachabilityState, Metrics]:
+    """Write the rollout into the history, and hold a round of training if one fell due in it."""
+    numbers, (steps, envs) = config.reachability, taken.done.shape
+    assert state.history is not None
+    history = append(state.history, frames, taken.done, taken.respawned)
+    if numbers.control == "untrained":
+        return dataclasses.replace(state, history=history), {}
+    due = round_due(vector_step + steps, envs, numbers.online, advanced=steps)
+    hold = partial(_round, numbers, history, key)
+    silent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan), jax.eval_shape(hold, state.network, state.memory)[2])
+    network, memory, metrics = jax.lax.cond(
+        due, hold, lambda network, memory: (network, memory, silent), state.network, state.memory
+    )
+    return ReachabilityState(network, memory, history), metrics
+
+
+def _round(
+    config: ReachabilityConfig, history: History, key: Key, network: RNetworkState, memory: Memory
+) -> tuple[RNetworkState, Memory, Metrics]:
+    """A round: the network trained on the history, and the memories as it sees them; float32 metrics."""
+    net = RNetwork(config.network)
+    pairs_key, label_key, train_key = rng.split(key, "pairs", "labels", "train")
+    pairs = r_training.history_pairs(pairs_key, history, config.online.pairs, config.parity)
+    if config.control == "shuffled_labels":
+        pairs = r_training.shuffled_labels(label_key, pairs)
+    network, metrics = r_training.train_online(network, net, history, pairs, train_key, config.online)
+
+    def refresh(memory: Memory, env: Array) -> Memory:
+        frame_of = partial(frames_of_steps, history, env=env)
+        return bonus.refresh(net, network.variables, memory, frame_of, config.parity)
+
+    memory = jax.vmap(refresh)(memory, jnp.arange(history.done.shape[1]))
+    return network, memory, {f"r_{name}": value.astype(jnp.float32) for name, value in metrics.items()}
+
+
+def _describe(judged: Judgement, memory: Memory) -> Metrics:
+    return {
+        "similarity": judged.similarity.mean(),
+        "remembered": judged.remembered.mean(),
+        "memory_size": jax.vmap(lambda memory: memory.size)(memory).mean(),
+    }
