@@ -77,7 +77,7 @@ def bench(options: CuriosityBenchConfig, num_envs: int) -> Figures:
     if not options.train:
         return figures
     began = time.perf_counter()
-    start = jax.jit(lambda key: training.init(task, algorithm, key))(jax.random.key(0))
+    start = jax.jit(lambda key: training.init(task, algorithm, options.method, key))(jax.random.key(0))
     update = jax.jit(lambda state: training.epoch(task, algorithm, options.method, 1000, state, 1))
     figures["compile_seconds"] = round(time.perf_counter() - began, 1)
     figures["train"] = measure(update, num_envs * rollout, max(1, options.repeats // 2), start)

@@ -89,7 +89,7 @@ def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, f
 
 def _init(config: CuriosityRunConfig, task: Task) -> Callable[[Key], TrainState]:
     algorithm = config.algorithm()
-    return over_seeds(lambda key: training.init(task, algorithm, key), config.num_seeds, (0,), SEED_AXES)
+    return over_seeds(lambda key: training.init(task, algorithm, config.method, key), config.num_seeds, (0,), SEED_AXES)
 
 
 def _split_params(task: Task, split: int | Array) -> EnvParams:

@@ -1,19 +1,24 @@
 """Methods by name: which bonus is added to the task's reward, and the published numbers that go with it."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
+
+from peg_jax.curiosity import intrinsic
+from peg_jax.curiosity.intrinsic import MakeBonus
 
 
 class Method(NamedTuple):
     """A method."""
 
-    bonus: Literal["none", "oracle"]
+    make_bonus: MakeBonus
     numbers: dict[str, Any]  # dotted fields of `CuriosityConfig` (episodic_curiosity.md sections 2.3 and 3)
 
 
 METHODS: dict[str, Method] = {
-    "ppo": Method("none", {"ppo.learning_rate": 1.9306977288832496e-4, "ppo.entropy": 1.0941138105771857e-3}),
+    "ppo": Method(
+        intrinsic.no_bonus, {"ppo.learning_rate": 1.9306977288832496e-4, "ppo.entropy": 1.0941138105771857e-3}
+    ),
     "ppo_plus_grid_oracle": Method(
-        "oracle",
+        intrinsic.grid_oracle,
         {"ppo.learning_rate": 2.5e-4, "ppo.entropy": 6.6116902624148155e-3, "reward.bonus": 0.05246913580246913},
     ),
 }

@@ -1,5 +1,7 @@
 """Collecting experience in parallel environments."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -7,8 +9,7 @@ from flax import struct
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.curiosity import networks, oracle
-from peg_jax.curiosity.config import CuriosityConfig
-from peg_jax.curiosity.methods import METHODS
+from peg_jax.curiosity.config import PPOConfig
 from peg_jax.curiosity.networks import Apply
 from peg_jax.curiosity.task import EnvState, Task
 
@@ -37,14 +38,18 @@ class Collector:
 
 @struct.dataclass
 class Rollout:
-    """Experience of all environments, time first."""
+    """Experience of all environments, time first; `obs` is what a step starts from, the rest is of the step."""
 
     obs: Array  # [T, N, ...]
     action: Array  # [T, N] or [T, N, A]
     log_prob: Array  # [T, N] under the policy that acted
-    value: Array  # [T, N]
-    reward: Array  # [T, N] what PPO maximises
+    value: Array  # [T, N] of `obs`
+    task_reward: Array  # [T, N]
     done: Array  # [T, N] bool, the step ended its episode
+    respawned: Array  # [T, N] bool, it put the agent elsewhere within one
+    new_cell: Array  # [T, N] bool, it entered a grid cell for the first time in its episode
+    cell_share: Array  # [T, N] one grid cell as a share of the reachable ones
+    frame: Array | None  # [T, N, H, W, C] uint8 after the step; None where observations are frames
 
 
 def start(task: Task, num_envs: int, key: Key) -> Collector:
@@ -61,44 +66,57 @@ def _tally(value: Array) -> Tally:
 
 
 def collect(
-    task: Task, config: CuriosityConfig, method: str, apply: Apply, params: Params, collector: Collector, key: Key
+    task: Task, config: PPOConfig, apply: Apply, params: Params, collector: Collector, key: Key
 ) -> tuple[Collector, Rollout]:
-    """`config.ppo.rollout` steps of every environment with sampled actions."""
-    count = config.ppo.num_envs
+    """`config.rollout` steps of every environment with sampled actions; tallies stay behind until `account`."""
 
     def step(collector: Collector, key: Key) -> tuple[Collector, Rollout]:
         act_key, env_key = rng.split(key, "act", "env")
         policy = apply(params, collector.obs)
         action = networks.sample(policy, act_key)
         obs, env, _, terminated, truncated, info = jax.vmap(task.env.step, in_axes=(0, 0, 0, None))(
-            jax.random.split(env_key, count), collector.env, action, task.params
+            jax.random.split(env_key, config.num_envs), collector.env, action, task.params
         )
         done = terminated | truncated
         new, visited = jax.vmap(oracle.visit, in_axes=(None, 0, 0))(task.grid, collector.visited, info["position"])
-        bonus = oracle.bonus(config.oracle, new) if METHODS[method].bonus == "oracle" else jnp.zeros(count)
-        running = _add(collector.running, info, bonus, new)
-        reward = config.reward.task * info["task_reward"] + config.reward.bonus * bonus
-        after = Collector(
-            obs=obs,
-            env=env,
-            visited=visited & ~done[:, None],
-            running=jax.tree.map(lambda x: jnp.where(done, 0.0, x), running),
-            finished=jax.tree.map(lambda now, before: jnp.where(done, now, before), running, collector.finished),
+        taken = Rollout(
+            obs=collector.obs,
+            action=action,
+            log_prob=networks.log_prob(policy, action),
+            value=policy.value,
+            task_reward=info["task_reward"],
+            done=done,
+            respawned=info["respawned"],
+            new_cell=new,
+            cell_share=1.0 / info["reachable_cells"],
+            frame=task.frames(obs, env) if task.view else None,
         )
-        return after, Rollout(collector.obs, action, networks.log_prob(policy, action), policy.value, reward, done)
+        return dataclasses.replace(collector, obs=obs, env=env, visited=visited & ~done[:, None]), taken
 
-    return jax.lax.scan(step, collector, jax.random.split(key, config.ppo.rollout))
+    return jax.lax.scan(step, collector, jax.random.split(key, config.rollout))
 
 
-def _add(tally: Tally, info: dict[str, Array], bonus: Array, new: Array) -> Tally:
-    """The tally after a step."""
-    return Tally(
-        reward=tally.reward + info["task_reward"],
-        bonus=tally.bonus + bonus,
-        cells=tally.cells + new,
-        share=tally.share + new / info["reachable_cells"],
-        steps=tally.steps + 1.0,
-    )
+def frames_after(rollout: Rollout, collector: Collector) -> Array:
+    """What the agent saw after each step, uint8 `[T, N, H, W, C]`; at `done` the first view of the next episode."""
+    if rollout.frame is not None:
+        return rollout.frame
+    return jnp.concatenate([rollout.obs[1:], collector.obs[None]])
+
+
+def account(collector: Collector, rollout: Rollout, bonus: Array) -> Collector:
+    """The collector with its tallies brought up to the rollout's end, `bonus [T, N]` among them."""
+
+    new = rollout.new_cell.astype(jnp.float32)
+    gained = Tally(rollout.task_reward, bonus, new, new * rollout.cell_share, jnp.ones_like(bonus))
+
+    def step(tallies: tuple[Tally, Tally], now: tuple[Tally, Array]) -> tuple[tuple[Tally, Tally], None]:
+        (running, finished), (gained, done) = tallies, now
+        running = jax.tree.map(jnp.add, running, gained)
+        finished = jax.tree.map(lambda now, before: jnp.where(done, now, before), running, finished)
+        return (jax.tree.map(lambda x: jnp.where(done, 0.0, x), running), finished), None
+
+    (running, finished), _ = jax.lax.scan(step, (collector.running, collector.finished), (gained, rollout.done))
+    return dataclasses.replace(collector, running=running, finished=finished)
 
 
 def episode_metrics(finished: Tally) -> Metrics:

@@ -12,6 +12,8 @@ from peg_jax.core.optim import Learner, OptimizerConfig, apply_gradients, init_l
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.curiosity import networks, ppo, rollout
 from peg_jax.curiosity.config import CuriosityConfig
+from peg_jax.curiosity.intrinsic import Bonus, BonusState
+from peg_jax.curiosity.methods import METHODS
 from peg_jax.curiosity.networks import Apply
 from peg_jax.curiosity.rollout import Collector, Rollout
 from peg_jax.curiosity.task import Task
@@ -32,6 +34,7 @@ class SeedState:
     key: Key
     learner: Learner
     collector: Collector
+    bonus: BonusState  # the method's own, see `intrinsic`
     bad_updates: Array  # int32 [], the latest updates in a row of which a minibatch was skipped as not finite
 
 
@@ -50,9 +53,19 @@ SEED_AXES = cast(Any, TrainState)(seed=0, progress=None)
 class Batch(NamedTuple):
     """Samples to learn from, `[B, ...]` each."""
 
-    rollout: Rollout
+    obs: Array
+    action: Array
+    log_prob: Array  # under the policy that acted
+    value: Array  # under the network that acted
     advantage: Array
-    target: Array
+    target: Array  # of the value
+
+
+def samples(experience: Rollout, advantage: Array) -> Batch:
+    """A rollout `[T, N, ...]` as T N samples."""
+    target = advantage + experience.value
+    batch = Batch(experience.obs, experience.action, experience.log_prob, experience.value, advantage, target)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
 
 
 def optimizer(config: CuriosityConfig, remaining: Array | float) -> OptimizerConfig:
@@ -70,27 +83,33 @@ def build_network(task: Task, config: CuriosityConfig) -> Apply:
     return networks.make_network(config.network, task.obs_shape, task.actions, task.discrete).apply
 
 
-def init(task: Task, config: CuriosityConfig, key: Key) -> TrainState:
+def make_bonus(task: Task, config: CuriosityConfig, method: str) -> Bonus:
+    """The bonus of a method, a name in `METHODS`."""
+    return METHODS[method].make_bonus(task, config)
+
+
+def init(task: Task, config: CuriosityConfig, method: str, key: Key) -> TrainState:
     """A run before its first update."""
     network = networks.make_network(config.network, task.obs_shape, task.actions, task.discrete)
     params = networks.init_params(network, task.obs_shape, rng.named(key, "init"))
     collector = rollout.start(task, config.ppo.num_envs, rng.named(key, "reset"))
+    bonus = make_bonus(task, config, method).init(rng.named(key, "bonus"), collector)
     zero = jnp.zeros((), jnp.int32)
     # Give every leaf its type for good: weakly typed ones would compile anew after a resume.
-    learner, collector = jax.tree.map(
-        lambda x: x.astype(x.dtype), (init_learner(params, optimizer(config, 1.0)), collector)
+    learner, collector, bonus = jax.tree.map(
+        lambda x: x.astype(x.dtype), (init_learner(params, optimizer(config, 1.0)), collector, bonus)
     )
-    return TrainState(SeedState(key, learner, collector, zero), Progress(zero, zero))
+    return TrainState(SeedState(key, learner, collector, bonus, zero), Progress(zero, zero))
 
 
 def loss(apply: Apply, config: CuriosityConfig, clip: Array, params: Params, batch: Batch) -> tuple[Array, Metrics]:
     """PPO's loss of a minibatch, whose advantages are normalised here."""
-    policy = apply(params, batch.rollout.obs)
-    log_prob = networks.log_prob(policy, batch.rollout.action)
-    log_ratio = log_prob - batch.rollout.log_prob
+    policy = apply(params, batch.obs)
+    log_prob = networks.log_prob(policy, batch.action)
+    log_ratio = log_prob - batch.log_prob
     ratio = jnp.exp(log_ratio)
     actor = jnp.mean(ppo.policy_loss(ratio, ppo.normalize(batch.advantage), clip))
-    critic = ppo.value_loss(policy.value, batch.rollout.value, batch.target, clip)
+    critic = ppo.value_loss(policy.value, batch.value, batch.target, clip)
     entropy = jnp.mean(networks.entropy(policy))
     total = actor + config.ppo.value_coefficient * critic - config.ppo.entropy * entropy
     metrics = {
@@ -126,9 +145,17 @@ def learn(
     return learner, jax.tree.map(jnp.mean, metrics)
 
 
-def guard(config: CuriosityConfig, seed: SeedState, learner: Learner) -> SeedState:
-    """The seed with what an update made of its learner, unless `ppo.bad_updates` in a row were not finite."""
-    bad = jnp.where(learner.skipped > seed.learner.skipped, seed.bad_updates + 1, 0)
+def guard(config: CuriosityConfig, seed: SeedState, learner: Learner, bonus_bad: Array) -> SeedState:
+    """The seed with what an update made of its learner, unless `ppo.bad_updates` in a row were not finite.
+
+    Args:
+        config: the limit.
+        seed: before the update.
+        learner: after it.
+        bonus_bad: int32 `[]`, the latest updates in a row of the bonus's own networks that were not finite. They count
+            like PPO's: a policy that is paid by a network which cannot learn has no use.
+    """
+    bad = jnp.maximum(jnp.where(learner.skipped > seed.learner.skipped, seed.bad_updates + 1, 0), bonus_bad)
     if not config.ppo.bad_updates:
         return dataclasses.replace(seed, learner=learner, bad_updates=bad)
     given_up = seed.bad_updates >= config.ppo.bad_updates
@@ -148,28 +175,29 @@ def update(
         total: updates over which the schedules run.
         state: where the run is.
     """
-    seed, apply = state.seed, build_network(task, config)
+    seed, apply, bonus = state.seed, build_network(task, config), make_bonus(task, config, method)
     key = jax.random.fold_in(seed.key, state.progress.updates)
-    collect_key, learn_key = rng.split(key, "collect", "learn")
-    collector, experience = rollout.collect(
-        task, config, method, apply, seed.learner.params, seed.collector, collect_key
-    )
+    collect_key, learn_key, bonus_key = rng.split(key, "collect", "learn", "bonus")
+    collector, experience = rollout.collect(task, config.ppo, apply, seed.learner.params, seed.collector, collect_key)
+    vector_step = state.progress.updates * config.ppo.rollout
+    judged = bonus.judge(seed.bonus, experience, collector, vector_step, bonus_key)
+    collector = rollout.account(collector, experience, judged.bonus)
+    reward = config.reward.task * experience.task_reward + config.reward.bonus * judged.bonus
     last_value = apply(seed.learner.params, collector.obs).value
     advantage = ppo.advantages(
-        experience.reward, experience.value, experience.done, last_value, config.ppo.discount, config.ppo.gae_lambda
+        reward, experience.value, experience.done, last_value, config.ppo.discount, config.ppo.gae_lambda
     )
-    target = advantage + experience.value
-    batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), Batch(experience, advantage, target))
+    batch = samples(experience, advantage)
     remaining = ppo.remaining(config.ppo, state.progress.updates + 1, total)
     learner, metrics = learn(apply, config, remaining, seed.learner, batch, learn_key)
-    seed = guard(config, seed, learner)
-    unexplained = jnp.var(target - experience.value) / jnp.maximum(jnp.var(target), 1e-12)
-    metrics |= {"explained_variance": 1.0 - unexplained, "rewardmean": experience.reward.mean()}
+    seed = guard(config, seed, learner, bonus.bad_updates(judged.state))
+    unexplained = jnp.var(advantage) / jnp.maximum(jnp.var(batch.target), 1e-12)
+    metrics |= {"explained_variance": 1.0 - unexplained, "rewardmean": reward.mean()} | judged.metrics
     progress = Progress(
         updates=state.progress.updates + 1,
         env_steps=state.progress.env_steps + config.ppo.num_envs * config.ppo.rollout,
     )
-    seed = dataclasses.replace(seed, collector=collector)
+    seed = dataclasses.replace(seed, collector=collector, bonus=judged.state)
     return TrainState(seed, progress), metrics | rollout.episode_metrics(collector.finished)
 
 

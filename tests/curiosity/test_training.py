@@ -15,7 +15,7 @@ from peg_jax.curiosity.training import SEED_AXES, TrainState
 from tests.curiosity.corridor import LENGTH, STEPS, corridor
 
 TASK, CONFIG = corridor()
-INIT = partial(training.init, TASK, CONFIG)
+INIT = partial(training.init, TASK, CONFIG, "ppo")
 
 
 @partial(jax.jit, static_argnames=("method", "updates", "seeds"))
