@@ -8,6 +8,7 @@ from flax import struct
 import envs
 from envs.maze3d.television import Television
 from experiments import options
+from experiments.extras import load
 from experiments.options import RunOptions, override
 from peg_jax.core.config import ConfigError, nested, require, static
 from peg_jax.curiosity.config import CuriosityConfig
@@ -19,16 +20,17 @@ Changes = dict[str, Any]
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = (*options.MAY_CHANGE, "eval_envs", "ppo.bad_updates")
 
-SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2")
-NO_REWARD = ("noreward", "norewardnofire")
-FIXED_SIZE = ("dense1", "dense2")
+ANT = "ant_no_reward"
+NO_REWARD = ("noreward", "norewardnofire", ANT)
+FIXED_SIZE = ("dense1", "dense2", ANT)
+SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2", ANT)
 
 
 @struct.dataclass
 class MazeConfig:
     """The environment's options."""
 
-    size: int = static(17)  # cells along a maze's edge, border included; dense1 and dense2 have their own
+    size: int = static(17)  # cells along a maze's edge, border included; dense1, dense2 and the ant have their own
     height: int = static(84)  # of the view, pixels
     width: int = static(84)  # of the view, pixels
     episode_steps: int = static(0)  # longest episode; 0: the scenario's own
@@ -43,6 +45,7 @@ class CuriosityRunConfig(RunOptions, CuriosityConfig):
     scenario: str = static("verysparse")  # task
     method: str = static("ppo_plus_grid_oracle")  # which bonus is added
     maze: MazeConfig = nested(MazeConfig)
+    physics: Literal["auto", "mjx", "mujoco"] = static("auto")  # the ant's engine; auto: C MuJoCo on a CPU, else MJX
     steps: int = static(20_000_000)  # environment steps of each run
     schedule_steps: int = static(0)  # steps that the learning rate's decay is laid out for; 0: `steps`
     log_every: int = static(30_720)  # environment steps per compiled epoch; one line of metrics each
@@ -78,6 +81,24 @@ FAST: Changes = {
     "eval_every": 262_144,
     "checkpoint_every": 262_144,
     "media_every": 1_000_000,
+}
+
+# The ant's PPO (episodic_curiosity.md sections 2.4 and 3), for every method; its view is of its camera's shape.
+ANT_NUMBERS: Changes = {
+    "oracle.cell": 5.0,
+    "oracle.norm": 25.0,
+    "ppo.epochs": 10,
+    "ppo.clip": 0.2,
+    "ppo.decay": False,
+    "ppo.learning_rate": 3e-4,
+    "ppo.entropy": 8e-6,
+}
+_LARGE_VIEW, _SMALL_VIEW = {"maze.height": 120, "maze.width": 160}, {"maze.width": 56}
+ANT_VIEWS: dict[str, Changes] = {
+    "paper": _LARGE_VIEW,
+    "fast": _SMALL_VIEW,
+    "wide": _LARGE_VIEW,
+    "smoke": _SMALL_VIEW,
 }
 
 # Another experiment than the published one: 85 times the environments, so 85 times fewer updates per step.
@@ -123,24 +144,38 @@ def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
     ):
         if value not in known:
             raise ConfigError(f"--{option}={value} cannot work: known {option}s: {', '.join(known)}")
-    task: Changes = {"reward.task": 0.0} if scenario in NO_REWARD else {}
-    own = {"maze.size": MazeConfig.size} if scenario in FIXED_SIZE else {}
     config = CuriosityRunConfig(scenario=scenario, method=method, preset=name)
-    return override(config, task | METHODS[method].numbers | PRESETS[name] | own)
+    config = override(config, {"reward.task": 0.0} if scenario in NO_REWARD else {})
+    config = override(config, METHODS[method].numbers | (ANT_NUMBERS if scenario == ANT else {}) | PRESETS[name])
+    config = override(config, ANT_VIEWS[name] if scenario == ANT else {})
+    return override(config, {"maze.size": MazeConfig.size} if scenario in FIXED_SIZE else {})
 
 
 def run_task(config: CuriosityRunConfig) -> Task:
-    """The task of a run, in the stream of mazes for training."""
+    """The task of a run, in the stream of episodes for training.
+
+    Raises:
+        RunError: MuJoCo is needed and not installed.
+    """
+    env, params = _make_ant(config) if config.scenario == ANT else _make_maze(config)
+    if config.maze.episode_steps:
+        params = dataclasses.replace(params, max_steps_in_episode=config.maze.episode_steps)
+    return make_task(env, params, config.oracle)
+
+
+def _make_ant(config: CuriosityRunConfig) -> tuple[Any, Any]:
+    load("envs.mujoco.engine", extra="mujoco")
+    return envs.make(ANT, physics=config.physics, height=config.maze.height, width=config.maze.width)
+
+
+def _make_maze(config: CuriosityRunConfig) -> tuple[Any, Any]:
     maze = config.maze
     made: dict[str, Any] = {"height": maze.height, "width": maze.width}
     if config.scenario not in FIXED_SIZE:
         made["size"] = maze.size
     if maze.television != "none":
         made["television"] = Television(maze.television, maze.television_switches)
-    env, params = envs.make(f"maze3d_{config.scenario}", **made)
-    if maze.episode_steps:
-        params = dataclasses.replace(params, max_steps_in_episode=maze.episode_steps)
-    return make_task(env, params, config.oracle)
+    return envs.make(f"maze3d_{config.scenario}", **made)
 
 
 def validate(config: CuriosityRunConfig) -> None:
@@ -149,7 +184,7 @@ def validate(config: CuriosityRunConfig) -> None:
     Raises:
         ConfigError: names the option, its value and what would work.
     """
-    maze, ppo, network = config.maze, config.ppo, config.network
+    ppo = config.ppo
     require(config.scenario in SCENARIOS, "scenario", config.scenario, f"known scenarios: {', '.join(SCENARIOS)}")
     require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
     options.validate_options(config)
@@ -159,16 +194,31 @@ def validate(config: CuriosityRunConfig) -> None:
         require(getattr(ppo, option) >= 1, f"ppo.{option}", getattr(ppo, option), "it must be at least 1")
     samples = ppo.num_envs * ppo.rollout
     require(samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples")
+    require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
+    _validate_world(config)
+    if config.scenario != ANT:
+        _validate_network(config)
+
+
+def _validate_world(config: CuriosityRunConfig) -> None:
+    maze, scenario = config.maze, config.scenario
+    without = f"{scenario} is computed without a physics engine; leave the option out"
+    require(scenario == ANT or config.physics == "auto", "physics", config.physics, without)
     require(maze.size % 2 == 1 and maze.size >= 5, "maze.size", maze.size, "it must be odd, and at least 5")
-    fixed = config.scenario not in FIXED_SIZE or maze.size == MazeConfig.size
-    require(fixed, "maze.size", maze.size, f"{config.scenario} has a size of its own; leave it out")
+    fixed = scenario not in FIXED_SIZE or maze.size == MazeConfig.size
+    require(fixed, "maze.size", maze.size, f"{scenario} has a size of its own; leave it out")
     require(maze.height % 2 == 0 and maze.height >= 2, "maze.height", maze.height, "it must be even, and at least 2")
     require(maze.width >= 2, "maze.width", maze.width, "it must be at least 2")
     require(maze.episode_steps >= 0, "maze.episode_steps", maze.episode_steps, "it cannot be negative")
+    shown = scenario != ANT or maze.television == "none"
+    require(shown, "maze.television", maze.television, f"{ANT} has none; leave it out, or name a maze")
     waits = maze.television != "none" and maze.television_switches == "action"
-    silent = waits and config.scenario == "norewardnofire"
+    silent = waits and scenario == "norewardnofire"
     require(not silent, "maze.television_switches", "action", "norewardnofire has no action to switch it by; use step")
-    require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
+
+
+def _validate_network(config: CuriosityRunConfig) -> None:
+    maze, network = config.maze, config.network
     lengths = {len(network.channels), len(network.kernels), len(network.strides)}
     require(len(lengths) == 1, "network.kernels", network.kernels, "channels, kernels and strides need equal lengths")
     height, width = maze.height, maze.width
