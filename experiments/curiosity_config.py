@@ -20,7 +20,7 @@ Changes = dict[str, Any]
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = (*options.MAY_CHANGE, "eval_envs", "ppo.bad_updates")
 
-ANT = "ant_no_reward"
+ANT, ICM = "ant_no_reward", "ppo_plus_icm"
 NO_REWARD = ("noreward", "norewardnofire", ANT)
 FIXED_SIZE = ("dense1", "dense2", ANT)
 SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2", ANT)
@@ -56,7 +56,9 @@ class CuriosityRunConfig(RunOptions, CuriosityConfig):
 
     def algorithm(self) -> CuriosityConfig:
         """The part that the compiled program depends on."""
-        return CuriosityConfig(network=self.network, ppo=self.ppo, reward=self.reward, oracle=self.oracle)
+        return CuriosityConfig(
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(CuriosityConfig)}
+        )
 
     @property
     def metric(self) -> str:
@@ -195,6 +197,10 @@ def validate(config: CuriosityRunConfig) -> None:
     samples = ppo.num_envs * ppo.rollout
     require(samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples")
     require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
+    felt = f"{config.scenario} has no discrete actions; use another method, such as ppo, or a maze"
+    require(config.method != ICM or config.scenario != ANT, "method", config.method, felt)
+    require(config.icm.size >= 1, "icm.size", config.icm.size, "it must be at least 1")
+    require(0 <= config.icm.forward_share <= 1, "icm.forward_share", config.icm.forward_share, "it is a share, 0 to 1")
     _validate_world(config)
     if config.scenario != ANT:
         _validate_network(config)

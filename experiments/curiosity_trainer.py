@@ -62,7 +62,7 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         self.label, self.bad_limit = f"{config.method} {config.scenario}", config.ppo.bad_updates
         template = abstract_state(config, self.task)
         one = jax.eval_shape(lambda seed: jax.tree.map(lambda x: x[0], seed), template.seed)
-        sizes = {"learner": one.learner, "environments": one.collector}
+        sizes = {"learner": one.learner, "environments": one.collector} | ({"bonus": one.bonus} if one.bonus else {})
         self.announce(sizes, Growing("environments", "ppo.num_envs", config.ppo.num_envs))
         self.program: Program = compile_program(config, self.task, template, fresh=self.store.latest() is None)
         self.recorder: Callable[[Params, Key], Pictures] = make_recorder(config, self.task)

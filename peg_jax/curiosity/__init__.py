@@ -4,6 +4,7 @@ config               every number of PPO, as pytrees
 oracle               coverage: the privileged grid oracle, as bonus and as metric
 networks             policy and value
 ppo                  advantages, losses, schedule
+icm                  intrinsic curiosity, a bonus
 methods              which bonus is added to the task's reward
 rollout              collecting experience
 training             one update after another, in one scan

@@ -21,6 +21,11 @@ def parse(*arguments: str) -> tuple[CuriosityRunConfig, bool]:
 MISTAKES = [
     (["--scenario=dense"], ["--scenario=dense", "dense1"]),
     (["--method=icm"], ["--method=icm", "ppo_plus_grid_oracle"]),
+    (["--method=ppo_plus_icm", "--scenario=ant_no_reward"], ["--method=ppo_plus_icm", "discrete"]),
+    (["--scenario=ant_no_reward", "--maze.size=9"], ["--maze.size=9", "ant_no_reward"]),
+    (["--scenario=ant_no_reward", "--maze.television=noise"], ["--maze.television=noise", "ant_no_reward"]),
+    (["--physics=mjx"], ["--physics=mjx", "without a physics engine"]),
+    (["--method=ppo_plus_icm", "--icm.forward-share=2"], ["--icm.forward-share=2", "0 to 1"]),
     (["--preset=quick"], ["--preset=quick", "wide"]),
     (["--maze.size=8"], ["--maze.size=8", "odd"]),
     (["--maze.size=9", "--scenario=dense1"], ["--maze.size=9", "dense1"]),
@@ -49,8 +54,15 @@ def test_a_mistake_is_one_clear_line(arguments: list[str], words: list[str]) -> 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_combination_is_valid(name: str, method: str, scenario: str) -> None:
-    validate(preset(name, scenario, method))
+def test_every_combination_is_valid_but_curiosity_without_discrete_actions(
+    name: str, method: str, scenario: str
+) -> None:
+    config = preset(name, scenario, method)
+    if (method, scenario) == ("ppo_plus_icm", "ant_no_reward"):
+        with pytest.raises(ConfigError, match="discrete"):
+            validate(config)
+    else:
+        validate(config)
 
 
 def test_paper_is_the_published_configuration() -> None:
@@ -67,6 +79,15 @@ def test_paper_is_the_published_configuration() -> None:
     plain = preset("paper", "sparse", "ppo")
     assert (plain.reward.task, plain.reward.bonus) == (1.0, 0.0)
     assert (plain.ppo.learning_rate, plain.ppo.entropy) == (1.9306977288832496e-4, 1.0941138105771857e-3)
+
+
+def test_paper_is_the_published_ant() -> None:
+    config = preset("paper", "ant_no_reward", "ppo")
+    ppo = config.ppo
+    assert (ppo.num_envs, ppo.rollout, ppo.minibatches, ppo.epochs) == (12, 256, 4, 10)
+    assert (ppo.clip, ppo.decay, ppo.learning_rate, ppo.entropy) == (0.2, False, 3e-4, 8e-6)
+    assert (config.oracle.cell, config.oracle.norm, config.reward.task) == (5.0, 25.0, 0.0)
+    assert (config.maze.height, config.maze.width, config.metric) == (120, 160, "coverage")
 
 
 def test_a_resume_keeps_the_options_of_the_run(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.experiments.processes import Ended, command, differing_leaves, ended,
 
 pytestmark = pytest.mark.slow
 
-SMOKE = ["--preset=smoke", "--scenario=noreward", "--method=ppo_plus_grid_oracle", "--schedule-steps=1024"]
+SMOKE = ["--preset=smoke", "--scenario=noreward", "--method=ppo_plus_icm", "--schedule-steps=1024"]
 
 
 @dataclass
