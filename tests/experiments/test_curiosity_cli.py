@@ -1,6 +1,7 @@
 """Episodic Curiosity's command line: mistakes, presets, and what a resume may change."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from experiments.curiosity_trainer import RewardTable
 from peg_jax.core.config import ConfigError
 from peg_jax.curiosity.methods import METHODS
 from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import DiskError
 
 
 def parse(*arguments: str) -> tuple[CuriosityRunConfig, bool]:
@@ -108,3 +110,16 @@ def test_reward_tables_have_each_step_once_after_a_resume(tmp_path: Path) -> Non
     lines = [line.split(",") for line in path.read_text().splitlines()]
     assert lines[0] == ["step", "reward", "timestamp_s"]
     assert [line[:2] for line in lines[1:]] == [["0", "0.0"], ["512", "10.0"], ["1024", "25.0"]]
+
+
+def test_reward_tables_outlive_torn_lines_and_say_when_the_disk_has_gone(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "reward_test.csv"
+    path.parent.mkdir()
+    RewardTable(path, "reward", None).write([512], [10.0])
+    with path.open("a") as file:
+        file.write("\0\0,\0,\0\n600,1")
+    table = RewardTable(path, "reward", 600)
+    assert [line.split(",")[0] for line in path.read_text().splitlines()] == ["step", "512"]
+    shutil.rmtree(path.parent)
+    with pytest.raises(DiskError, match=r"reward_test\.csv"):
+        table.write([1024], [0.0])
