@@ -21,6 +21,7 @@ __all__ = ["ExplorationEnvironment", "GoalEnvironment", "has_physics", "make", "
 # Name -> module and maker; imported on use, so that one environment's dependencies do not burden the others.
 _REGISTRY = {
     "ant_maze": "envs.mujoco.ant_maze:AntMaze",
+    "ant_no_reward": "envs.mujoco.ant_explore:AntNoReward",
     "block_stack": "envs.mujoco.block_stack:BlockStack",
     "maze3d_dense1": "envs.maze3d:dense1",
     "maze3d_dense2": "envs.maze3d:dense2",

@@ -68,7 +68,8 @@ def bench(options: CuriosityBenchConfig, num_envs: int) -> Figures:
     keys = jax.random.split(jax.random.key(0), num_envs)
     reset = jax.jit(jax.vmap(lambda key: env.reset_env(key, params)))
     _, state = reset(keys)
-    render = jax.jit(jax.vmap(lambda state: env.observe(jax.random.key(0), state, None, params)))  # type: ignore[attr-defined]
+    see = task.view or (lambda state: env.observe(jax.random.key(0), state, None, params))  # type: ignore[attr-defined]
+    render = jax.jit(jax.vmap(see))
     figures: Figures = {
         "num_envs": num_envs,
         "render": measure(render, num_envs, options.repeats, state),

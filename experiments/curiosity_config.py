@@ -9,7 +9,8 @@ import envs
 from envs.maze3d.television import Television
 from experiments import options
 from experiments.curiosity_checks import validate_reachability
-from experiments.curiosity_presets import PRESETS, Changes
+from experiments.curiosity_presets import ANT_NUMBERS, ANT_VIEWS, PRESETS, Changes
+from experiments.extras import load
 from experiments.options import RunOptions, override
 from peg_jax.core.config import ConfigError, nested, require, static
 from peg_jax.curiosity.bonus import settings
@@ -20,9 +21,10 @@ from peg_jax.curiosity.task import Task, make_task
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = (*options.MAY_CHANGE, "eval_envs", "ppo.bad_updates")
 
-SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2")
-NO_REWARD = ("noreward", "norewardnofire")
-FIXED_SIZE = ("dense1", "dense2")
+ANT, ICM = "ant_no_reward", "ppo_plus_icm"
+NO_REWARD = ("noreward", "norewardnofire", ANT)
+FIXED_SIZE = ("dense1", "dense2", ANT)
+SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2", ANT)
 BEFORE, BESIDE = "ppo_plus_ec", "ppo_plus_eco"
 CURIOUS = (BEFORE, BESIDE)
 """Methods with a reachability network, trained before or beside the policy."""
@@ -32,7 +34,7 @@ CURIOUS = (BEFORE, BESIDE)
 class MazeConfig:
     """The environment's options."""
 
-    size: int = static(17)  # cells along a maze's edge, border included; dense1 and dense2 have their own
+    size: int = static(17)  # cells along a maze's edge, border included; dense1, dense2 and the ant have their own
     height: int = static(84)  # of the view, pixels
     width: int = static(84)  # of the view, pixels
     episode_steps: int = static(0)  # longest episode; 0: the scenario's own
@@ -48,6 +50,7 @@ class CuriosityRunConfig(RunOptions, CuriosityConfig):
     method: str = static("ppo_plus_grid_oracle")  # which bonus is added
     r_network: str = static("")  # ppo_plus_ec: directory of a run whose R-network to use; empty trains one
     maze: MazeConfig = nested(MazeConfig)
+    physics: Literal["auto", "mjx", "mujoco"] = static("auto")  # the ant's engine; auto: C MuJoCo on a CPU, else MJX
     steps: int = static(20_000_000)  # environment steps of each run
     schedule_steps: int = static(0)  # steps that the learning rate's decay is laid out for; 0: `steps`
     log_every: int = static(30_720)  # environment steps per compiled epoch; one line of metrics each
@@ -88,23 +91,37 @@ def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
     if method in CURIOUS:
         memory, bonus, reward = settings(scenario)
         task = {"reachability.memory": memory, "reachability.bonus": bonus, "reward": reward}
-    own = {"maze.size": MazeConfig.size} if scenario in FIXED_SIZE else {}
+    own: Changes = {"maze.size": MazeConfig.size} if scenario in FIXED_SIZE else {}
+    numbers, view = (ANT_NUMBERS, ANT_VIEWS[name]) if scenario == ANT else ({}, {})
     config = CuriosityRunConfig(scenario=scenario, method=method, preset=name)
-    return override(config, task | METHODS[method].numbers | PRESETS[name] | own)
+    return override(config, task | METHODS[method].numbers | numbers | PRESETS[name] | view | own)
 
 
 def run_task(config: CuriosityRunConfig) -> Task:
-    """The task of a run, in the stream of mazes for training."""
+    """The task of a run, in the stream of episodes for training.
+
+    Raises:
+        RunError: MuJoCo is needed and not installed.
+    """
+    env, params = _make_ant(config) if config.scenario == ANT else _make_maze(config)
+    if config.maze.episode_steps:
+        params = dataclasses.replace(params, max_steps_in_episode=config.maze.episode_steps)
+    return make_task(env, params, config.oracle)
+
+
+def _make_ant(config: CuriosityRunConfig) -> tuple[Any, Any]:
+    load("envs.mujoco.engine", extra="mujoco")
+    return envs.make(ANT, physics=config.physics, height=config.maze.height, width=config.maze.width)
+
+
+def _make_maze(config: CuriosityRunConfig) -> tuple[Any, Any]:
     maze = config.maze
     made: dict[str, Any] = {"height": maze.height, "width": maze.width}
     if config.scenario not in FIXED_SIZE:
         made["size"] = maze.size
     if maze.television != "none":
         made["television"] = Television(maze.television, maze.television_switches)
-    env, params = envs.make(f"maze3d_{config.scenario}", **made)
-    if maze.episode_steps:
-        params = dataclasses.replace(params, max_steps_in_episode=maze.episode_steps)
-    return make_task(env, params, config.oracle)
+    return envs.make(f"maze3d_{config.scenario}", **made)
 
 
 def validate(config: CuriosityRunConfig) -> None:
@@ -119,36 +136,40 @@ def validate(config: CuriosityRunConfig) -> None:
     require(config.eval_envs >= 1, "eval_envs", config.eval_envs, "it must be at least 1")
     require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
     _validate_ppo(config)
-    _validate_maze(config)
+    _validate_world(config)
+    if config.scenario != ANT:
+        _validate_network(config)
     _validate_curiosity(config)
 
 
 def _validate_ppo(config: CuriosityRunConfig) -> None:
-    ppo, network, maze = config.ppo, config.network, config.maze
+    ppo = config.ppo
     require(ppo.bad_updates >= 0, "ppo.bad_updates", ppo.bad_updates, "it cannot be negative")
     for option in ("num_envs", "rollout", "minibatches", "epochs"):
         require(getattr(ppo, option) >= 1, f"ppo.{option}", getattr(ppo, option), "it must be at least 1")
     samples = ppo.num_envs * ppo.rollout
     require(samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples")
-    lengths = {len(network.channels), len(network.kernels), len(network.strides)}
-    require(len(lengths) == 1, "network.kernels", network.kernels, "channels, kernels and strides need equal lengths")
-    height, width = maze.height, maze.width
-    for kernel, stride in zip(network.kernels, network.strides, strict=True):
-        height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
-    fits = f"a view of {maze.height} x {maze.width} is too small for these kernels and strides"
-    require(min(height, width) >= 1, "network.kernels", network.kernels, fits)
+    icm = config.icm
+    require(icm.size >= 1, "icm.size", icm.size, "it must be at least 1")
+    require(0 <= icm.forward_share <= 1, "icm.forward_share", icm.forward_share, "it is a share, 0 to 1")
 
 
-def _validate_maze(config: CuriosityRunConfig) -> None:
-    maze = config.maze
+def _validate_world(config: CuriosityRunConfig) -> None:
+    maze, scenario = config.maze, config.scenario
+    without = f"{scenario} is computed without a physics engine; leave the option out"
+    require(scenario == ANT or config.physics == "auto", "physics", config.physics, without)
+    felt = f"{scenario} has no discrete actions; use another method, such as ppo, or a maze"
+    require(config.method != ICM or scenario != ANT, "method", config.method, felt)
     require(maze.size % 2 == 1 and maze.size >= 5, "maze.size", maze.size, "it must be odd, and at least 5")
-    fixed = config.scenario not in FIXED_SIZE or maze.size == MazeConfig.size
-    require(fixed, "maze.size", maze.size, f"{config.scenario} has a size of its own; leave it out")
+    fixed = scenario not in FIXED_SIZE or maze.size == MazeConfig.size
+    require(fixed, "maze.size", maze.size, f"{scenario} has a size of its own; leave it out")
     require(maze.height % 2 == 0 and maze.height >= 2, "maze.height", maze.height, "it must be even, and at least 2")
     require(maze.width >= 2, "maze.width", maze.width, "it must be at least 2")
     require(maze.episode_steps >= 0, "maze.episode_steps", maze.episode_steps, "it cannot be negative")
+    shown = scenario != ANT or maze.television == "none"
+    require(shown, "maze.television", maze.television, f"{ANT} has none; leave it out, or name a maze")
     waits = maze.television != "none" and maze.television_switches == "action"
-    silent = waits and config.scenario == "norewardnofire"
+    silent = waits and scenario == "norewardnofire"
     require(not silent, "maze.television_switches", "action", "norewardnofire has no action to switch it by; use step")
 
 
@@ -171,3 +192,14 @@ def _validate_curiosity(config: CuriosityRunConfig) -> None:
     steps = config.maze.episode_steps
     short = f"episodes must be longer than {pairs.gap + 1} steps, or no two frames are far apart"
     require(not steps or steps > pairs.gap + 1, "maze.episode_steps", steps, short)
+
+
+def _validate_network(config: CuriosityRunConfig) -> None:
+    maze, network = config.maze, config.network
+    lengths = {len(network.channels), len(network.kernels), len(network.strides)}
+    require(len(lengths) == 1, "network.kernels", network.kernels, "channels, kernels and strides need equal lengths")
+    height, width = maze.height, maze.width
+    for kernel, stride in zip(network.kernels, network.strides, strict=True):
+        height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+    fits = f"a view of {maze.height} x {maze.width} is too small for these kernels and strides"
+    require(min(height, width) >= 1, "network.kernels", network.kernels, fits)

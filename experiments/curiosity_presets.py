@@ -60,3 +60,21 @@ SMOKE: Changes = {
 }
 
 PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "wide": WIDE, "smoke": SMOKE}
+
+# The ant's PPO (episodic_curiosity.md sections 2.4 and 3), for every method; its view is of its camera's shape.
+ANT_NUMBERS: Changes = {
+    "oracle.cell": 5.0,
+    "oracle.norm": 25.0,
+    "ppo.epochs": 10,
+    "ppo.clip": 0.2,
+    "ppo.decay": False,
+    "ppo.learning_rate": 3e-4,
+    "ppo.entropy": 8e-6,
+}
+_LARGE_VIEW, _SMALL_VIEW = {"maze.height": 120, "maze.width": 160}, {"maze.width": 56}
+ANT_VIEWS: dict[str, Changes] = {
+    "paper": _LARGE_VIEW,
+    "fast": _SMALL_VIEW,
+    "wide": _LARGE_VIEW,
+    "smoke": _SMALL_VIEW,
+}

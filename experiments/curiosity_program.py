@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from envs.maze3d import SPLITS
+from envs.splits import SPLITS
 from experiments.compilation import compiler_options
 from experiments.curiosity_config import BEFORE, BESIDE, CURIOUS, MAY_CHANGE, CuriosityRunConfig
 from experiments.options import made_with
@@ -146,6 +146,6 @@ def make_recorder(config: CuriosityRunConfig, task: Task) -> Callable[[Params, K
 
     def record(params: Params, key: Key) -> Pictures:
         recording = evaluation.record(task, apply, params, params_of_test, steps, key)
-        return Pictures(recording.obs, recording.map, recording.alive)
+        return Pictures(recording.view, recording.map, recording.alive)
 
     return jax.jit(record)

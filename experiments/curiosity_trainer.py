@@ -27,7 +27,7 @@ from experiments.seeds import evaluation_keys
 from peg_jax.core.types import Key, Metrics, Params
 from peg_jax.curiosity.evaluation import Evaluation
 from peg_jax.curiosity.training import TrainState
-from peg_jax.run.files import replacing
+from peg_jax.run.files import disk_error, replacing
 from peg_jax.run.media import tile, write_animation
 from peg_jax.run.metrics import read_metrics
 from peg_jax.run.plots import learning_curves
@@ -151,6 +151,8 @@ def memory_needs(config: CuriosityRunConfig, template: TrainState) -> tuple[dict
     sizes = {"learner": one.learner, "environments": one.collector}
     if config.method in CURIOUS:
         sizes |= {"R-network": one.bonus.network, "memories": one.bonus.memory}
+    elif one.bonus is not None:
+        sizes["bonus"] = one.bonus
     if config.method == BESIDE:
         sizes["history"] = one.bonus.history
         return sizes, Growing("history", "reachability.online.history", config.reachability.online.history)
@@ -174,13 +176,23 @@ class RewardTable:
     def __init__(self, path: Path, name: str, resumed_at: int | None) -> None:
         """Open; rows of an earlier attempt after `resumed_at` are dropped, all of them if it is None."""
         self.path, header = path, ["step", name, "timestamp_s"]
-        rows = list(csv.reader(path.open()))[1:] if path.exists() and resumed_at is not None else []
-        kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= (resumed_at or 0)]
+        lines = path.read_text(errors="replace").split("\n")[1:] if path.exists() and resumed_at is not None else []
+        rows = [line.split(",") for line in lines]  # one cut short by a crash, or overwritten, is left out
+        kept = [
+            row for row in rows if len(row) == len(header) and row[0].isdigit() and int(row[0]) <= (resumed_at or 0)
+        ]
         with replacing(path) as temporary, temporary.open("w", newline="") as file:
             csv.writer(file).writerows([header, *kept])
 
     def write(self, steps: list[int], values: list[float]) -> None:
-        """Add rows."""
+        """Add rows.
+
+        Raises:
+            DiskError: the disk refuses, or the directory has gone.
+        """
         now = round(time.time(), 2)
-        with self.path.open("a", newline="") as file:
-            csv.writer(file).writerows([step, value, now] for step, value in zip(steps, values, strict=True))
+        try:
+            with self.path.open("a", newline="") as file:
+                csv.writer(file).writerows([step, value, now] for step, value in zip(steps, values, strict=True))
+        except OSError as error:
+            raise disk_error(self.path, error) from error

@@ -1,4 +1,4 @@
-"""Train an exploring PPO in first-person mazes: `python -m experiments.episodic_curiosity --scenario=sparse`."""
+"""Train an exploring PPO, in mazes or as an ant: `python -m experiments.episodic_curiosity --scenario=sparse`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ def run(arguments: Sequence[str]) -> int:
         config = dataclasses.replace(config, logdir=logdir, schedule_steps=config.schedule_steps or config.steps)
     with open_run("experiments.episodic_curiosity", config, resuming) as session:
         trainer = CuriosityTrainer(config, session)
+        if engine := getattr(trainer.task.env, "physics", None):
+            session.console.print(f"physics     {engine}", soft_wrap=True)
         evaluation = trainer.run()
     console = session.console
     console.print(summary(evaluation, f"first episodes after {trainer.env_steps:,} environment steps"))

@@ -10,7 +10,8 @@ from envs.maze3d.env import Maze3D
 from envs.maze3d.explore import Explore
 from envs.maze3d.puzzle import Puzzle
 from envs.maze3d.television import Television
-from envs.maze3d.types import SPLITS, EnvParams, EnvState
+from envs.maze3d.types import EnvParams, EnvState
+from envs.splits import SPLITS
 
 __all__ = ["SPLITS", "EnvParams", "EnvState", "Maze3D", "Television"]
 

@@ -12,7 +12,8 @@ from envs.lazily import only_where
 from envs.maze3d import coverage, kinematics, overview, raycast, renderer, textures
 from envs.maze3d.rules import Rules
 from envs.maze3d.television import Television, overlay
-from envs.maze3d.types import SPLITS, UNITS_PER_CELL, EnvParams, EnvState, Shot
+from envs.maze3d.types import UNITS_PER_CELL, EnvParams, EnvState, Shot
+from envs.splits import split_key
 
 _LONG_AGO = 1000  # age of a shot that was never fired
 _MAP_PIXELS = 6  # per cell
@@ -192,17 +193,6 @@ class Maze3D(ExplorationEnvironment[EnvState, EnvParams]):
             return screen
         switches = fires if self.television.switches == "action" else True
         return jnp.where(switches, seed, screen)
-
-
-def split_key(key: jax.Array, split: int | jax.Array) -> jax.Array:
-    """The key of an episode of one of the `SPLITS`: the split's number takes the place of a key's two highest bits.
-
-    So no two splits share a key, whatever keys they are given (episodic_curiosity.md section 4.4).
-    """
-    words = jax.random.key_data(key)
-    bits = (len(SPLITS) - 1).bit_length()
-    mark = jnp.asarray(split, words.dtype) << (32 - bits)
-    return jax.random.wrap_key_data(words.at[..., 0].set((words[..., 0] >> bits) ^ mark), impl=jax.random.key_impl(key))
 
 
 def _shoot(seed: jax.Array, solid: jax.Array, state: EnvState, fires: jax.Array) -> Shot:

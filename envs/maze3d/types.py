@@ -17,9 +17,6 @@ ORACLE_CELL = 30.0
 EYE_HEIGHT = 0.5
 """Of the camera above the floor; walls are one cell high."""
 
-SPLITS = ("r_training", "policy_training", "validation", "test")
-"""Disjoint streams of mazes, by index (section 4.4)."""
-
 
 @struct.dataclass
 class Maze:
@@ -93,4 +90,4 @@ class EnvParams(environment.EnvParams):
     """What can be changed without recompiling."""
 
     max_steps_in_episode: int = 1800
-    split: int | jax.Array = 1  # index into `SPLITS`
+    split: int | jax.Array = 1  # index into `envs.splits.SPLITS`

@@ -1,4 +1,4 @@
-"""Walker, Ant Maze and 3-Block Stack: physics by MJX or by C MuJoCo."""
+"""Walker, Ant Maze, 3-Block Stack and an ant without goals: physics by MJX or by C MuJoCo."""
 
 import ctypes.util
 import os

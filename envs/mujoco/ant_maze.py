@@ -7,6 +7,7 @@ import numpy as np
 
 from envs import raster
 from envs.mujoco import sketch
+from envs.mujoco.ant import noisy_start
 from envs.mujoco.base import MujocoEnvironment
 from envs.mujoco.camera import Marker
 from envs.mujoco.engine import PhysicsState
@@ -21,7 +22,6 @@ MAX_TORQUE = 30.0
 _HEIGHT = 0.60819
 _ORIENTATION = (0.98750, 0.00183, -0.00683, 0.15749)
 _JOINTS = (0.05146, 1.22387, -0.06587, -1.06980, 0.50907, -1.15507, 0.52595, 0.71172)
-_START_NOISE = 0.1
 
 
 def _turned(quaternion: np.ndarray, yaw: float) -> np.ndarray:
@@ -83,10 +83,7 @@ class AntMaze(MujocoEnvironment):
 
     def start(self, key: jax.Array) -> PhysicsState:
         """See `MujocoEnvironment`."""
-        pos_key, vel_key = jax.random.split(key)
-        noise = jax.random.uniform(pos_key, (self.model.nq,), minval=-_START_NOISE, maxval=_START_NOISE)
-        qvel = 0.1 * jax.random.normal(vel_key, (self.model.nv,))
-        return PhysicsState(jnp.asarray(self.model.qpos0, jnp.float32) + noise, qvel)
+        return noisy_start(self.model, key)
 
     def control(self, physics: PhysicsState, action: jax.Array) -> jax.Array:
         """See `MujocoEnvironment`."""

@@ -36,6 +36,11 @@ def ant(size: int, qpos: jax.Array, goal: jax.Array, path: jax.Array | None) -> 
     canvas = raster.lines(canvas, goal[None], goal[None], 0.3, GOAL)
     if path is not None:
         canvas = raster.paint(canvas, raster.distance_to_line(canvas.centres, path) - 0.06, PATH)
+    return ant_body(canvas, qpos)
+
+
+def ant_body(canvas: Canvas, qpos: jax.Array) -> Canvas:
+    """The ant alone, from above: `qpos [15]`."""
     joints = ant_joints(qpos)
     for part, following in itertools.pairwise(joints):
         canvas = raster.lines(canvas, part[:, :2], following[:, :2], 0.08, LIMBS)
@@ -44,7 +49,7 @@ def ant(size: int, qpos: jax.Array, goal: jax.Array, path: jax.Array | None) -> 
 
 def ant_joints(qpos: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Centre, hips, knees and feet of the ant, `[4, 3]` each."""
-    turn = _rotation(qpos[3:7])
+    turn = rotation(qpos[3:7])
     hip, ankle = qpos[7::2], qpos[8::2]
     side = jnp.concatenate([_CORNERS, jnp.zeros((4, 1))], axis=1)
     axis = jnp.concatenate([_ANKLE_AXES, jnp.zeros((4, 1))], axis=1)
@@ -57,7 +62,7 @@ def ant_joints(qpos: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Ar
     return centre, hips, knees, feet
 
 
-def _rotation(quaternion: jax.Array) -> jax.Array:
+def rotation(quaternion: jax.Array) -> jax.Array:
     """The matrix of a quaternion (w, x, y, z), normalised."""
     w, x, y, z = quaternion / jnp.maximum(jnp.linalg.norm(quaternion), 1e-6)
     cross = jnp.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])

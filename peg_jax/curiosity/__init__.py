@@ -5,6 +5,7 @@ oracle               coverage: the privileged grid oracle, as bonus and as metri
 networks             policy and value
 ppo                  advantages, losses, schedule
 intrinsic            the contract between PPO and a bonus
+icm                  intrinsic curiosity, a bonus
 methods              which bonus is added to the task's reward
 reachability         EC and ECO as such a bonus
 rollout              collecting experience

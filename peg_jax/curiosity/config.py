@@ -58,6 +58,20 @@ class RewardConfig:
 
 
 @struct.dataclass
+class ICMConfig:
+    """Intrinsic curiosity, of the method `ppo_plus_icm` (episodic_curiosity.md section 5.1)."""
+
+    eta: float = 0.55  # the bonus is this many times the forward error, clipped to [-1, 1]
+    forward_share: float = 0.96  # of the forward error in the module's loss; the rest is the inverse model's
+    scale: float = 10.0  # of the module's loss
+    learning_rate: float = 2.5e-4  # Adam's; the module passes over a rollout as often as PPO does
+    size: int = static(42)  # edge to which pictures are reduced, pixels
+    layers: int = static(4)  # convolutions, each of which halves the edge
+    channels: int = static(32)  # of each
+    units: int = static(256)  # hidden ones of the forward and the inverse model
+
+
+@struct.dataclass
 class CuriosityConfig:
     """The whole algorithm."""
 
@@ -66,3 +80,4 @@ class CuriosityConfig:
     reward: RewardConfig = nested(RewardConfig)
     oracle: OracleConfig = nested(OracleConfig)
     reachability: ReachabilityConfig = nested(ReachabilityConfig)
+    icm: ICMConfig = nested(ICMConfig)

@@ -25,7 +25,7 @@ class Evaluation(NamedTuple):
 class Recording(NamedTuple):
     """One episode to look at, `[T, ...]`; what follows its end is not alive."""
 
-    obs: Array  # [T, ...] after each step
+    view: Array  # [T, H, W, 3] uint8 after each step, what the agent sees
     map: Array  # [T, H, W, 3] uint8, with the track so far
     reward: Array  # [T] the task's
     alive: Array  # [T] bool
@@ -94,7 +94,8 @@ def record(task: Task, apply: Apply, params: Params, env_params: EnvParams, step
         obs, env, done, info = _act(task, apply, params, env_params, obs, env, key)
         track = track.at[time].set(jnp.where(alive, info["position"][0], jnp.nan))
         picture = task.env.render(jax.tree.map(lambda x: x[0], env), track)
-        return (obs, env, alive & ~done[0], track), Recording(obs[0], picture, info["task_reward"][0], alive)
+        view = task.frames(obs, env)[0]
+        return (obs, env, alive & ~done[0], track), Recording(view, picture, info["task_reward"][0], alive)
 
     start = obs, env, jnp.asarray(True), jnp.full((steps, 3), jnp.nan)
     keys = jax.random.split(rng.named(key, "steps"), steps)

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from peg_jax.curiosity import intrinsic, reachability
+from peg_jax.curiosity.icm import icm
 from peg_jax.curiosity.intrinsic import MakeBonus
 
 
@@ -25,4 +26,8 @@ METHODS: dict[str, Method] = {
     ),
     "ppo_plus_ec": Method(reachability.bonus_before, _CURIOUS),
     "ppo_plus_eco": Method(reachability.bonus_beside, _CURIOUS),
+    # PPO's numbers for this method are not published: the default rate, and the entropy of `ppo`.
+    "ppo_plus_icm": Method(
+        icm, {"ppo.learning_rate": 2.5e-4, "ppo.entropy": 1.0941138105771857e-3, "reward.bonus": 1.0}
+    ),
 }

@@ -6,21 +6,24 @@ import pytest
 import envs
 from envs.base import ExplorationEnvironment, GoalEnvironment
 
-MAZES = [name for name in envs.registered() if name.startswith("maze3d_")]
+TO_EXPLORE = [name for name in envs.registered() if name.startswith("maze3d_") or name == "ant_no_reward"]
 
 
-@pytest.mark.parametrize("name", MAZES)
-def test_mazes_are_to_be_explored(name):
+@pytest.mark.parametrize("name", TO_EXPLORE)
+def test_environments_without_goals_are_to_be_explored(name):
     env, params = envs.make(name)
     assert isinstance(env, ExplorationEnvironment)
     obs, state = jax.eval_shape(env.reset_env, jax.random.key(0), params)
     assert (obs.shape, obs.dtype) == (env.observation_space(params).shape, env.observation_space(params).dtype)
-    assert env.num_actions == env.action_space(params).n
-    after = jax.eval_shape(lambda: env.step(jax.random.key(0), env.reset_env(jax.random.key(0), params)[1], 0, params))
+    action = env.action_space(params).sample(jax.random.key(0))
+    assert env.num_actions == (action.size if action.ndim else env.action_space(params).n)
+    after = jax.eval_shape(
+        lambda: env.step(jax.random.key(0), env.reset_env(jax.random.key(0), params)[1], action, params)
+    )
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after[1]) == jax.tree.map(lambda x: (x.shape, x.dtype), state)
 
 
-@pytest.mark.parametrize("name", sorted(set(envs.registered()) - set(MAZES)))
+@pytest.mark.parametrize("name", sorted(set(envs.registered()) - set(TO_EXPLORE)))
 def test_make_gives_an_environment_that_resets(name):
     env, params = envs.make(name)
     assert isinstance(env, GoalEnvironment)

@@ -1,6 +1,7 @@
 """Episodic Curiosity's command line: mistakes, presets, and what a resume may change."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from experiments.curiosity_trainer import RewardTable
 from peg_jax.core.config import ConfigError
 from peg_jax.curiosity.methods import METHODS
 from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import DiskError
 
 
 def parse(*arguments: str) -> tuple[CuriosityRunConfig, bool]:
@@ -21,6 +23,11 @@ def parse(*arguments: str) -> tuple[CuriosityRunConfig, bool]:
 MISTAKES = [
     (["--scenario=dense"], ["--scenario=dense", "dense1"]),
     (["--method=icm"], ["--method=icm", "ppo_plus_grid_oracle"]),
+    (["--method=ppo_plus_icm", "--scenario=ant_no_reward"], ["--method=ppo_plus_icm", "discrete"]),
+    (["--scenario=ant_no_reward", "--maze.size=9"], ["--maze.size=9", "ant_no_reward"]),
+    (["--scenario=ant_no_reward", "--maze.television=noise"], ["--maze.television=noise", "ant_no_reward"]),
+    (["--physics=mjx"], ["--physics=mjx", "without a physics engine"]),
+    (["--method=ppo_plus_icm", "--icm.forward-share=2"], ["--icm.forward-share=2", "0 to 1"]),
     (["--preset=quick"], ["--preset=quick", "wide"]),
     (["--maze.size=8"], ["--maze.size=8", "odd"]),
     (["--maze.size=9", "--scenario=dense1"], ["--maze.size=9", "dense1"]),
@@ -61,8 +68,15 @@ def test_a_mistake_is_one_clear_line(arguments: list[str], words: list[str]) -> 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_combination_is_valid(name: str, method: str, scenario: str) -> None:
-    validate(preset(name, scenario, method))
+def test_every_combination_is_valid_but_curiosity_without_discrete_actions(
+    name: str, method: str, scenario: str
+) -> None:
+    config = preset(name, scenario, method)
+    if (method, scenario) == ("ppo_plus_icm", "ant_no_reward"):
+        with pytest.raises(ConfigError, match="discrete"):
+            validate(config)
+    else:
+        validate(config)
 
 
 def test_paper_is_the_published_configuration() -> None:
@@ -100,6 +114,15 @@ def test_parity_replaces_the_oldest_where_no_reward_is_paid() -> None:
     assert config.algorithm().reachability.memory.replacement == "random"
 
 
+def test_paper_is_the_published_ant() -> None:
+    config = preset("paper", "ant_no_reward", "ppo")
+    ppo = config.ppo
+    assert (ppo.num_envs, ppo.rollout, ppo.minibatches, ppo.epochs) == (12, 256, 4, 10)
+    assert (ppo.clip, ppo.decay, ppo.learning_rate, ppo.entropy) == (0.2, False, 3e-4, 8e-6)
+    assert (config.oracle.cell, config.oracle.norm, config.reward.task) == (5.0, 25.0, 0.0)
+    assert (config.maze.height, config.maze.width, config.metric) == (120, 160, "coverage")
+
+
 def test_a_resume_keeps_the_options_of_the_run(tmp_path: Path) -> None:
     logdir = str(tmp_path / "run")
     config = dataclasses.replace(preset("smoke", "sparse", "ppo"), logdir=logdir, schedule_steps=1024)
@@ -118,3 +141,16 @@ def test_reward_tables_have_each_step_once_after_a_resume(tmp_path: Path) -> Non
     lines = [line.split(",") for line in path.read_text().splitlines()]
     assert lines[0] == ["step", "reward", "timestamp_s"]
     assert [line[:2] for line in lines[1:]] == [["0", "0.0"], ["512", "10.0"], ["1024", "25.0"]]
+
+
+def test_reward_tables_outlive_torn_lines_and_say_when_the_disk_has_gone(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "reward_test.csv"
+    path.parent.mkdir()
+    RewardTable(path, "reward", None).write([512], [10.0])
+    with path.open("a") as file:
+        file.write("\0\0,\0,\0\n600,1")
+    table = RewardTable(path, "reward", 600)
+    assert [line.split(",")[0] for line in path.read_text().splitlines()] == ["step", "512"]
+    shutil.rmtree(path.parent)
+    with pytest.raises(DiskError, match=r"reward_test\.csv"):
+        table.write([1024], [0.0])

@@ -10,9 +10,9 @@ import pytest
 
 import envs
 from envs.lazily import only_where
-from envs.maze3d import SPLITS, Television, coverage, sprites
-from envs.maze3d.env import split_key
+from envs.maze3d import Television, coverage, sprites
 from envs.maze3d.types import EnvState
+from envs.splits import SPLITS, split_key
 
 COUNT = 6
 
