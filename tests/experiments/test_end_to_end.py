@@ -52,7 +52,7 @@ def test_a_checkpoint_evaluates_again_with_the_same_result(trained: Path) -> Non
 def test_runs_become_evidence_and_a_page_made_from_it(trained: Path, tmp_path: Path) -> None:
     """Two runs of the same seed count once; the page can be made again without them."""
     again = shutil.copytree(trained, tmp_path / "again")
-    command("report", "--runs", str(trained), str(again), f"--output={tmp_path}")
+    command("evidence", "--runs", str(trained), str(again), f"--output={tmp_path}")
     evidence = json.loads((tmp_path / "smoke_peg.json").read_text())
     assert evidence["command"].startswith("python -m experiments.peg")
     assert "logdir" not in evidence["command"]
@@ -68,5 +68,5 @@ def test_runs_become_evidence_and_a_page_made_from_it(trained: Path, tmp_path: P
     page = (tmp_path / "README.md").read_text()
     assert "smoke_peg" in page and evidence["command"] in page
     assert iio.imread(tmp_path / "curves.png").std() > 5
-    command("report", f"--output={tmp_path}")
+    command("evidence", f"--output={tmp_path}")
     assert (tmp_path / "README.md").read_text() == page
