@@ -1,7 +1,8 @@
 """Bridges to brax and gymnax: our environments for brax's agents, theirs for goal-directed ones.
 
 To gymnax nothing needs converting: every environment of this package is one. Neither library's goals are ours, so an
-environment that comes from there is completed by `Goals`, which the user gives.
+environment that comes from there is completed by `Goals`, which the user gives. For gymnasium see
+`envs.interop_gymnasium`.
 """
 
 import dataclasses

@@ -20,15 +20,16 @@ from scipy import stats
 from experiments import compare_plots
 from experiments.cli import main, parse
 from experiments.config import MAY_CHANGE, RunConfig
+from experiments.evidence import Evidence, collect
 from experiments.extras import load
+from experiments.find import read_runs
 from experiments.logs import GOALS, read_goals
 from experiments.presets import preset
 from experiments.program import run_task
-from experiments.report import Evidence, collect
-from peg_jax.core.config import require
 from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
+from peg_jax.run.progress import print_line
 
 SHOWN_GOALS = 2_000  # dots on a map of goals
 REACHED = 0.9  # success at which a goal counts as solved
@@ -65,17 +66,11 @@ class Scores(NamedTuple):
 
 def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun]:
     """The runs named by `paths` or lying in them; what is none is named on the console and left out."""
-    found = []
-    for path in map(Path, paths):
-        require(path.is_dir(), "runs", str(path), "there is no such directory")
-        is_run = (path / "config.json").is_file()
-        for candidate in [path] if is_run else sorted(entry for entry in path.iterdir() if entry.is_dir()):
-            try:
-                directory = RunDirectory(candidate)
-                found.append(FoundRun(directory, collect(directory)[1]["seeds"]))
-            except (RunError, OSError, KeyError, ValueError, TypeError) as error:
-                console.print(f"skipped {candidate}: {error}", soft_wrap=True, markup=False)
-    return found
+
+    def read(directory: RunDirectory) -> FoundRun:
+        return FoundRun(directory, collect(directory)[1]["seeds"])
+
+    return read_runs(paths, read, lambda line: print_line(console, line))
 
 
 def label(config: RunConfig) -> str:
@@ -228,7 +223,6 @@ def _page(env: str, summary: dict[str, Any], options: CompareConfig, pictures: S
 def run(arguments: Sequence[str]) -> int:
     """Compare as the command line says; returns the exit code."""
     options, console = parse(CompareConfig, arguments, CompareConfig()), Console()
-    require(len(options.runs) > 0, "runs", "()", "name run directories, or a folder of them")
     load("rliable")
     runs = find_runs(options.runs, console)
     if not runs:

@@ -13,7 +13,7 @@ from envs.splits import SPLITS
 from experiments.compilation import compiler_options
 from experiments.curiosity_config import BEFORE, BESIDE, CURIOUS, MAY_CHANGE, CuriosityRunConfig
 from experiments.options import made_with
-from experiments.seeds import over_seeds, seed_keys
+from experiments.seeds import over_seeds, placed, seed_keys
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.curiosity import evaluation, offline, ppo, reachability, training
@@ -52,8 +52,8 @@ class Pictures(NamedTuple):
 
 
 def abstract_state(config: CuriosityRunConfig, task: Task) -> TrainState:
-    """Shapes of the run's state, all seeds together; nothing is computed."""
-    return jax.eval_shape(_init(config, task), seed_keys(config))
+    """Shapes of the run's state, all seeds together, and where they lie; nothing is computed."""
+    return placed(jax.eval_shape(_init(config, task), seed_keys(config)), config.num_seeds, SEED_AXES)
 
 
 def checkpoint_store(

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import numpy as np
@@ -11,18 +10,11 @@ from rich.console import Console
 from experiments import pictures
 from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
-from experiments.config import RunConfig
-from experiments.program import (
-    abstract_state,
-    checkpoint_store,
-    compile_evaluation,
-    run_task,
-)
+from experiments.program import compile_evaluation
+from experiments.restored import restore
 from experiments.seeds import evaluation_keys
 from experiments.tables import success_table, write_evaluation
-from peg_jax.core.config import ConfigError, require
-from peg_jax.run.directory import RunDirectory
-from peg_jax.run.progress import print_line
+from peg_jax.core.config import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +29,11 @@ class EvaluateConfig:
 def run(arguments: Sequence[str]) -> int:
     """Evaluate as the command line says; returns the exit code."""
     options = parse(EvaluateConfig, arguments, EvaluateConfig())
-    require(bool(options.logdir), "logdir", options.logdir, "name the directory of a run")
     require(options.repeats >= 0, "repeats", options.repeats, "it cannot be negative")
-    directory = RunDirectory(options.logdir)
-    if not directory.exists():
-        raise ConfigError(f"--logdir={options.logdir} cannot work: there is no run; it should hold a config.json")
-    config = directory.read_config_as(RunConfig)
-    config = dataclasses.replace(config, eval_repeats=options.repeats or config.eval_repeats)
     enable_compilation_cache()
-    console, task = Console(), run_task(config)
-    store = checkpoint_store(config, directory, partial(print_line, console))
-    state, step = store.restore(abstract_state(config, task), None if options.step < 0 else options.step)
+    console = Console()
+    directory, config, task, state, step = restore(options.logdir, options.step, console)
+    config = dataclasses.replace(config, eval_repeats=options.repeats or config.eval_repeats)
     evaluate = compile_evaluation(config, task, state)
     evaluation = evaluate(config.algorithm(), state.seed.agent, evaluation_keys(config, step))
 

@@ -19,7 +19,7 @@ from experiments.compilation import enable_compilation_cache
 from experiments.logs import WallClock
 from experiments.memory import Growing, require_memory
 from experiments.options import RunOptions
-from experiments.seeds import seed_keys
+from experiments.seeds import seed_devices, seed_keys
 from peg_jax.core.types import Key
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
@@ -77,8 +77,11 @@ class Host(ABC, Generic[Options, Evaluation]):
             ConfigError: the state does not fit into memory; names `growing` if that would help.
             RunError: the directory cannot be written.
         """
+        devices = seed_devices(self.config.num_seeds)
         self.console.print(state_table(sizes, self.config.num_seeds))
-        require_memory(self.config.num_seeds, sizes, growing)
+        if devices > 1:
+            self.say(f"devices     {devices}, {self.config.num_seeds // devices} of the seeds on each")
+        require_memory(self.config.num_seeds // devices, sizes, growing)
         self.directory.write_config(self.config)  # from here on it is a run, which keeps its options
 
     def begin(self, init: Callable[[Key], Any] | None, template: Any) -> None:

@@ -12,7 +12,7 @@ import envs
 from experiments.compilation import compiler_options
 from experiments.config import MAY_CHANGE, RunConfig, make_env
 from experiments.options import made_with
-from experiments.seeds import over_seeds, seed_keys
+from experiments.seeds import over_seeds, placed, seed_keys
 from peg_jax.core import rng
 from peg_jax.core.environment import Task, make_task
 from peg_jax.core.replay import Episode, latest
@@ -51,8 +51,8 @@ def run_task(config: RunConfig) -> Task:
 
 
 def abstract_state(config: RunConfig, task: Task) -> TrainState:
-    """Shapes of the run's state, all seeds together; nothing is computed."""
-    return jax.eval_shape(_init(config, task), seed_keys(config))
+    """Shapes of the run's state, all seeds together, and where they lie; nothing is computed."""
+    return placed(jax.eval_shape(_init(config, task), seed_keys(config)), config.num_seeds, SEED_AXES)
 
 
 def checkpoint_store(config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]) -> CheckpointStore:

@@ -1,183 +1,246 @@
-"""Turn runs into evidence: `python -m experiments.report --runs runs/a runs/b --output=benchmarks/point_maze`.
+"""One page about runs, to look at and to send: `python -m experiments.report runs/a runs/b --output=report.html`.
 
-Runs are grouped by preset and method into `<preset>_<method>.json`; the page and its curves are made from all such
-files in the folder, so they can be made again from committed data alone (no `--runs`).
+The page is a single HTML file that loads nothing: every picture lies in it.
 """
 
+import base64
 import dataclasses
-import json
+import io
+import itertools
+import re
+import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import tyro
+from PIL import Image
 from rich.console import Console
 
+import envs
+from experiments import compare_plots, pictures
 from experiments.cli import main, parse
 from experiments.config import RunConfig
-from experiments.logs import TIMING, read_wall_seconds
-from peg_jax.core.config import require
+from experiments.curiosity_trainer import CURVES as CURIOSITY_CURVES
+from experiments.find import read_runs
+from experiments.logs import GOALS, TIMING, read_goals, read_wall_seconds
+from experiments.program import run_task
+from experiments.report_page import Figure, RunView, render_page
+from peg_jax.run.config_json import flatten
 from peg_jax.run.directory import RunDirectory
-from peg_jax.run.files import RunError, write_json
-from peg_jax.run.metrics import read_metrics
-from peg_jax.run.plots import learning_curves
+from peg_jax.run.files import RunError, replacing
+from peg_jax.run.metrics import METRICS, Series, read_metrics
+from peg_jax.run.plots import Curve, learning_curves
+from peg_jax.run.progress import print_line
 
-Evidence = dict[str, Any]
-SUCCESS = ("success", "success_cell")
+CURVES = (*pictures.CURVES, *CURIOSITY_CURVES)
+RESULTS = (  # the first that a run has is shown
+    "max_eval_metric_success_cell/goal_all",
+    "max_eval_metric_success/goal_all",
+    "test_reward",
+    "test_coverage",
+)
+WINDOWS = 4  # parts of training whose goals are shown apart
+MOST_DOTS = 1_500  # on one map
+DRAWN_ANEW = ("learning_curves", "goals")
+CAPTIONS = {
+    "eval_gc_policy": "a rollout per evaluation goal, the goal above it",
+    "train_policy": "the latest training episode, Go phase and Explore phase",
+    "openl": "what happened, what the model predicts in open loop, and the difference",
+    "top_10_cem": "the planner's best goals and the imagined rollouts toward them",
+    "state_occupancy": "visited states, predicted steps to a goal, the explorer's value",
+    "episode": "a test episode: the view, and the map",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class ReportConfig:
-    """Collect finished or interrupted runs, and write the page and the curves."""
+    """Write one HTML page about runs: curves, goals over training, videos, options, machine and revision."""
 
-    runs: tuple[str, ...] = ()  # run directories to add
-    output: str = "benchmarks/point_maze"  # folder of the evidence, one JSON file per preset and method
-
-
-def collect(directory: RunDirectory) -> tuple[str, Evidence]:
-    """Name and evidence of one run.
-
-    Raises:
-        RunError: no run there, or one without an evaluation.
-    """
-    config, start = directory.read_config_as(RunConfig), directory.read_starts()[-1]
-    wall = _wall_seconds(directory)
-    seeds = [
-        {"seed": config.seed + index} | _evaluations(path / "metrics.jsonl", wall)
-        for index, path in enumerate(directory.seed_directories())
-    ]
-    evidence = {
-        "env": config.env,
-        "command": _portable(start["command"]),
-        "revision": start["git_revision"],
-        "machine": {name: start[name] for name in ("cpu_count", "backend", "device_kind", "python")}
-        | {"jax": start["packages"]["jax"]},
-        "seeds": seeds,
-    }
-    return f"{config.preset}_{config.method}", evidence
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional] = ()  # run directories, or folders of them
+    output: str = "runs/report.html"  # the page
 
 
-def _wall_seconds(directory: RunDirectory) -> dict[int, float]:
-    return read_wall_seconds(directory.path / TIMING)
+class ReadRun(NamedTuple):
+    """What a run directory holds, apart from pictures."""
+
+    directory: RunDirectory
+    options: dict[str, Any]  # by dotted name
+    starts: list[dict[str, Any]]
+    series: list[dict[str, Series]]  # per seed
+    seconds: dict[int, float]  # of training, after each step
 
 
-def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
-    """One entry per evaluation: environment steps, updates, seconds and success per goal."""
-    series = read_metrics(path)
-    overall = f"max_eval_metric_{SUCCESS[-1]}/goal_all"
-    if overall not in series:
-        raise RunError(f"{path} has no evaluation yet")
-    steps = [int(step) for step in series[overall].steps if int(step) in wall]
-    updates = dict(zip(series["updates"].steps.tolist(), series["updates"].values.tolist(), strict=True))
-    found: Evidence = {
-        "env_steps": steps,
-        "updates": [int(updates[step]) for step in steps],
-        "wall_seconds": [wall[step] for step in steps],
-    }
-    for metric in SUCCESS:
-        goals = [name for name in series if name.startswith(f"max_eval_metric_{metric}/goal_") and name[-1].isdigit()]
-        goals.sort(key=lambda name: int(name.rpartition("_")[2]))
-        table = np.stack([series[name].values for name in goals], axis=1)
-        found[metric] = np.round(table[: len(steps)], 4).tolist()
-    return found
-
-
-def _portable(command: str) -> str:
-    """The command as a reader would type it: no interpreter's path, no run directory."""
-    words = command.split(" ")
-    words = ["python", *words[words.index("-m") :]] if "-m" in words else words
-    return " ".join(word for word in words if not word.startswith("--logdir"))
-
-
-def add(folder: Path, name: str, evidence: Evidence) -> None:
-    """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number.
+def read_run(directory: RunDirectory) -> ReadRun:
+    """The records of a run.
 
     Raises:
-        RunError: the file is of another revision, whose seeds cannot stand beside these.
+        RunError: there is none, it has not logged anything yet, or its files are damaged.
     """
-    path = folder / f"{name}.json"
-    earlier = _read(path) if path.exists() else evidence
-    if earlier["revision"] != evidence["revision"]:
-        raise RunError(
-            f"{path} is of revision {earlier['revision']}, this run of {evidence['revision']}; remove the file"
-        )
-    seeds = {seed["seed"]: seed for seed in (*earlier["seeds"], *evidence["seeds"])}
-    write_json(path, evidence | {"seeds": [seeds[number] for number in sorted(seeds)]})
+    options = flatten(directory.read_config())
+    if not {"env", "scenario"} & options.keys():
+        raise RunError(f"{directory.config_file} names neither an environment nor a scenario")
+    series = [read_metrics(path / METRICS) for path in directory.seed_directories()]
+    if not all(series):
+        raise RunError("nothing has been logged yet")
+    starts = [{str(name): value for name, value in start.items()} for start in directory.read_starts()]
+    return ReadRun(directory, options, starts, series, read_wall_seconds(directory.path / TIMING))
 
 
-def _read(path: Path) -> Evidence:
-    evidence: Evidence = json.loads(path.read_text())
-    return evidence
+def task_name(run: ReadRun) -> str:
+    """Environment or scenario."""
+    return str(run.options.get("env", run.options.get("scenario")))
 
 
-def write_page(folder: Path) -> Path:
-    """Curves and tables of everything in the folder; returns the page's path."""
-    groups = {path.stem: _read(path) for path in sorted(folder.glob("*.json")) if "seeds" in _read(path)}
-    if not groups:
-        raise RunError(f"{folder} holds no evidence; name runs with --runs")
-    panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
-    lines = [
-        f"# {folder.name}",
-        "",
-        "Made by `python -m experiments.report`. Success is the share of episodes in which",
-    ]
-    lines += ["an evaluation goal's cell was reached, five episodes per goal unless the command says otherwise.", ""]
-    lines += ["![curves](curves.png)", ""]
-    for name, evidence in groups.items():
-        shared = _shared(evidence["seeds"])
-        mean = np.array([[np.mean(row) for row in s["success_cell"][: len(shared)]] for s in evidence["seeds"]])
-        farthest = np.array([[row[0] for row in s["success_cell"][: len(shared)]] for s in evidence["seeds"]])
-        panels["mean of all goals"][name] = (np.array(shared), mean)
-        panels["goal 0"][name] = (np.array(shared), farthest)
-        lines += [
-            f"## {name}",
-            "",
-            f"`{evidence['command']}`, revision {evidence['revision'][:10]}, {_machine(evidence)}.",
-            "",
-        ]
-        lines += ["| seed | env steps | updates | minutes | mean | best mean | " + _heads(evidence) + " |"]
-        lines += ["|---" * (6 + len(evidence["seeds"][0]["success_cell"][0])) + "|"]
-        lines += [_row(seed) for seed in evidence["seeds"]] + [""]
-    learning_curves(folder / "curves.png", panels, ranges=dict.fromkeys(panels, (-0.02, 1.02)))
-    page = folder / "README.md"
-    page.write_text("\n".join(lines).rstrip() + "\n")
-    return page
+def stacked(run: ReadRun, name: str) -> Curve | None:
+    """A scalar of all seeds at the steps that they share, `[n]` and `[seeds, n]`; `[n]` for a single seed."""
+    if not all(name in series for series in run.series):
+        return None
+    tables = [dict(zip(one[name].steps.tolist(), one[name].values, strict=True)) for one in run.series]
+    steps = sorted(set.intersection(*(set(table) for table in tables)))
+    values = np.array([[table[step] for step in steps] for table in tables])
+    return np.array(steps), values[0] if len(values) == 1 else values
 
 
-def _shared(seeds: list[Evidence]) -> list[int]:
-    """Steps at which every seed was evaluated."""
-    shortest: list[int] = min((seed["env_steps"] for seed in seeds), key=len)
-    return shortest
+def draw_curves(runs: Sequence[ReadRun], folder: Path) -> Figure:
+    """The curves of runs of one task together."""
+    panels: dict[str, dict[str, Curve]] = {}
+    for name in dict.fromkeys(CURVES):
+        found = {_plain(str(run.directory.path)): stacked(run, name) for run in runs}
+        if lines := {label: curve for label, curve in found.items() if curve is not None}:
+            panels[name] = lines
+    learning_curves(folder / "curves.png", panels)
+    return embed(folder / "curves.png", "curves", "the scalars over training; of several seeds mean and deviation")
 
 
-def _machine(evidence: Evidence) -> str:
-    machine = evidence["machine"]
-    return f"{machine['cpu_count']} CPU cores, {machine['device_kind']}, jax {machine['jax']}"
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading formulas, and from hiding what begins with an underscore."""
+    return " " * text.startswith("_") + text.replace("$", r"\$")
 
 
-def _heads(evidence: Evidence) -> str:
-    return " | ".join(f"goal {index}" for index in range(len(evidence["seeds"][0]["success_cell"][0])))
+def draw_goals(run: ReadRun, folder: Path) -> Figure | None:
+    """The goals that the first seed was given in each part of training, on the environment's map.
+
+    Raises:
+        RunError: the goals are damaged, or the environment needs a package that is not installed.
+        ValueError: this version does not know the environment.
+    """
+    path = run.directory.seed_directories()[0] / GOALS
+    steps, goals = read_goals(path) if path.exists() else (np.zeros(0), np.zeros((0, 2)))
+    if not len(goals):
+        return None
+    if task_name(run) not in envs.registered():
+        raise ValueError(f"{task_name(run)} is not an environment of this version")
+    task = run_task(RunConfig(env=task_name(run)))
+    edges = np.linspace(0, steps.max(), WINDOWS + 1).astype(int)
+    windows = {}
+    for begin, end in itertools.pairwise(edges):
+        inside = (begin < steps) & (steps <= end)
+        every = max(1, int(inside.sum()) // MOST_DOTS)
+        chosen = goals[inside][::every][:, list(task.env.map_dims)]
+        windows[f"{begin:,} to {end:,} steps"] = (chosen, steps[inside][::every])
+    compare_plots.goal_maps(folder / "goals", windows, task)
+    return embed(folder / "goals.png", "goals", "the goals that the agent was given, in each part of training")
 
 
-def _row(seed: Evidence) -> str:
-    means = [float(np.mean(row)) for row in seed["success_cell"]]
-    cells = [seed["seed"], f"{seed['env_steps'][-1]:,}", f"{seed['updates'][-1]:,}"]
-    cells += [f"{seed['wall_seconds'][-1] / 60:.1f}", f"{means[-1]:.2f}", f"{max(means):.2f}"]
-    cells += [f"{value:.1f}" for value in seed["success_cell"][-1]]
-    return "| " + " | ".join(map(str, cells)) + " |"
+def media(run: ReadRun) -> Iterator[Figure]:
+    """The latest picture and animation of each kind, per seed; unreadable ones are left out."""
+    for folder in run.directory.seed_directories():
+        latest: dict[str, tuple[int, Path]] = {}
+        for path in [*folder.glob("media/*.png"), *folder.glob("media/*.gif")]:
+            match = re.fullmatch(r"(\w+?)_(\d+)", path.stem)
+            kind, step = (match[1], int(match[2])) if match else (path.stem, 0)
+            if kind not in DRAWN_ANEW and not path.name.startswith("."):
+                latest[kind] = max(latest.get(kind, (step, path)), (step, path))
+        for kind, (step, path) in sorted(latest.items()):
+            place = "" if folder == run.directory.path else f", {folder.name}"
+            try:
+                yield embed(path, f"{kind} after {step:,} steps{place}", CAPTIONS.get(kind, ""))
+            except (OSError, SyntaxError):  # what Pillow raises for files that are no pictures
+                continue
+
+
+def embed(path: Path, title: str, caption: str) -> Figure:
+    """A picture as a data address with its size.
+
+    Raises:
+        OSError, SyntaxError: it cannot be read.
+    """
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as picture:
+        kind, (width, height) = str(picture.format).lower(), picture.size
+        picture.verify()
+    address = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return Figure(address, width, height, title, caption)
+
+
+def facts(run: ReadRun) -> dict[str, str]:
+    """What the run is and how far it came, in words."""
+    options, seeds = run.options, len(run.series)
+    reached = max(int(one.steps.max()) for series in run.series for one in series.values())
+    return {
+        "task": task_name(run),
+        "method": str(options.get("method", "")),
+        "preset": str(options.get("preset", "")),
+        "seeds": f"{options.get('seed', 0)}" + (f" and {seeds - 1} after it" if seeds > 1 else ""),
+        "steps": f"{reached:,}" + ("" if reached >= options.get("steps", 0) else f" of {options['steps']:,}"),
+        "result": _result(run),
+        "minutes": f"{max(run.seconds.values(), default=0.0) / 60:.1f}",
+        "revision": str(run.starts[-1].get("git_revision"))[:12] if run.starts else "unknown",
+    }
+
+
+def _result(run: ReadRun) -> str:
+    for name in RESULTS:
+        curve = stacked(run, name)
+        if curve is not None and len(curve[0]):
+            return f"{np.mean(curve[1][..., -1]):.3g} ({name.partition('/')[0]} at {curve[0][-1]:,})"
+    return "not evaluated yet"
+
+
+def view(run: ReadRun, folder: Path) -> RunView:
+    """What the page shows of a run; pictures are drawn in `folder`."""
+    figures, notes = [], []
+    try:
+        goals = draw_goals(run, folder)
+        figures += [goals] if goals else []
+    except (RunError, ValueError) as error:  # curves and pictures are worth showing all the same
+        notes.append(f"no map of goals: {error}")
+    name = str(run.directory.path)
+    return RunView(name, facts(run), [*figures, *media(run)], notes, run.starts, run.options)
+
+
+def write_report(runs: Sequence[ReadRun], left_out: Sequence[str], output: Path) -> None:
+    """Write the page about `runs`; `left_out` are lines about what else was named.
+
+    Raises:
+        DiskError: the disk refuses.
+    """
+    groups: dict[str, list[ReadRun]] = defaultdict(list)
+    for run in runs:
+        groups[task_name(run)].append(run)
+    with tempfile.TemporaryDirectory() as folder:
+        curves = {task: draw_curves(members, Path(folder)) for task, members in groups.items()}
+        page = render_page(curves, [view(run, Path(folder)) for run in runs], left_out)
+    with replacing(output) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Collect and write as the command line says; returns the exit code."""
-    options = parse(ReportConfig, arguments, ReportConfig())
-    folder = Path(options.output)
-    for path in options.runs:
-        directory = RunDirectory(path)
-        require(directory.exists(), "runs", path, "there is no run; it should hold a config.json")
-        folder.mkdir(parents=True, exist_ok=True)
-        add(folder, *collect(directory))
-    Console().print(f"page   {write_page(folder)}", soft_wrap=True)
+    """Write the page as the command line says; returns the exit code."""
+    options, console, left_out = parse(ReportConfig, arguments, ReportConfig()), Console(), []
+
+    def skipped(line: str) -> None:
+        left_out.append(line)
+        print_line(console, line)
+
+    runs = read_runs(options.runs, read_run, skipped)
+    if not runs:
+        raise RunError(f"no run that has logged anything in {', '.join(options.runs)}")
+    write_report(runs, left_out, Path(options.output))
+    print_line(console, f"page   {options.output}")
     return 0
 
 

@@ -1,14 +1,18 @@
-"""Several seeds in one program: their keys, and functions mapped over them."""
+"""Several seeds in one program: their keys, functions mapped over them, and the devices that hold them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.options import RunOptions
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key
+
+SEEDS = "seeds"  # name of the devices' axis
 
 
 def seed_keys(config: RunOptions) -> Key:
@@ -21,11 +25,50 @@ def evaluation_keys(config: RunOptions, env_steps: int) -> Key:
     return jax.vmap(lambda key: jax.random.fold_in(rng.named(key, "evaluation"), env_steps))(seed_keys(config))
 
 
-def over_seeds(function: Callable[..., Any], num_seeds: int, in_axes: Any, out_axes: Any) -> Callable[..., Any]:
-    """`vmap` over the seed axis; for a single seed the axis is taken off and put back instead.
+def seed_devices(num_seeds: int) -> int:
+    """How many of the local devices share the seeds: the most that can have equally many each."""
+    return math.gcd(num_seeds, jax.local_device_count())
 
-    The batching of one lane computes the same, but gives the compiler batched matrix products to see through.
+
+def over_seeds(function: Callable[..., Any], num_seeds: int, in_axes: Any, out_axes: Any) -> Callable[..., Any]:
+    """`vmap` over the seed axis, spread over the local devices; a device's lanes know nothing of the others'.
+
+    For a single seed on a device the axis is taken off and put back instead: the batching of one lane computes the
+    same, but gives the compiler batched matrix products to see through.
     """
+    devices = seed_devices(num_seeds)
+    if devices > 1:
+        own = _over_lanes(function, num_seeds // devices, in_axes, out_axes)
+        placed_in, placed_out = _specs(in_axes), _specs(out_axes)
+        # What has no seed axis is the same on every device, which the lanes cannot be seen to guarantee.
+        return jax.shard_map(own, mesh=_mesh(devices), in_specs=placed_in, out_specs=placed_out, check_vma=False)
+    return _over_lanes(function, num_seeds, in_axes, out_axes)
+
+
+def placed(tree: Any, num_seeds: int, axes: Any) -> Any:
+    """Shapes `tree`, whose seeds lie where the prefix tree `axes` has a 0, with the devices that hold them."""
+    devices = seed_devices(num_seeds)
+    if devices == 1:
+        return tree
+
+    def place(spec: PartitionSpec, part: Any) -> Any:
+        sharding = NamedSharding(_mesh(devices), spec)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part)
+
+    return jax.tree.map(place, _specs(axes), tree, is_leaf=lambda node: isinstance(node, PartitionSpec))
+
+
+def _mesh(devices: int) -> Mesh:
+    return Mesh(jax.local_devices()[:devices], (SEEDS,))
+
+
+def _specs(axes: Any) -> Any:
+    """Axes as `vmap` has them, as what `shard_map` wants."""
+    spec = {None: PartitionSpec(), 0: PartitionSpec(SEEDS)}
+    return jax.tree.map(lambda axis: spec[axis], axes, is_leaf=lambda node: node is None)
+
+
+def _over_lanes(function: Callable[..., Any], num_seeds: int, in_axes: Any, out_axes: Any) -> Callable[..., Any]:
     if num_seeds > 1:
         return jax.vmap(function, in_axes=in_axes, out_axes=out_axes)
 

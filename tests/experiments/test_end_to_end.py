@@ -8,6 +8,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from experiments import export
+from experiments.logs import read_goals
 from peg_jax.run.metrics import read_metrics
 from tests.experiments.processes import command
 
@@ -49,10 +51,30 @@ def test_a_checkpoint_evaluates_again_with_the_same_result(trained: Path) -> Non
         np.testing.assert_array_equal(values[0], last)
 
 
+def test_the_replay_becomes_a_dataset(trained: Path, tmp_path: Path) -> None:
+    """What it says about goals, ends and actions is what the environment says."""
+    assert export.run([f"--logdir={trained}", f"--output={tmp_path}"]) == 0
+    data = np.load(tmp_path / "seed_0.npz", allow_pickle=False)
+    facts = json.loads(str(data["metadata"]))
+    assert (facts["env"], facts["env_steps"], facts["seed"]) == ("point_maze", 800, 0)
+    episodes, steps = data["rewards"].shape
+    assert (episodes * steps, steps) == (800, 50)
+    assert data["observations"].shape == data["desired_goals"].shape == (episodes, steps + 1, 2)
+    np.testing.assert_array_equal(data["truncations"].sum(axis=0), [0] * 49 + [episodes])
+    assert not data["terminations"].any()
+    distance = np.linalg.norm(data["observations"][:, 1:] - data["desired_goals"][:, 1:], axis=-1)
+    np.testing.assert_array_equal(data["rewards"], np.where(distance < 0.15, 0, -1))
+    # A move is as long as its action, but for walls, which only shorten it.
+    moved, action = np.diff(data["observations"], axis=1), np.clip(data["actions"], -0.95, 0.95)
+    assert np.mean(np.abs(moved - action) < 1e-5) > 0.3 and np.all(np.abs(moved) <= np.abs(action) + 0.05)
+    log = read_goals(trained / "goals.jsonl")[1]  # oldest first: the last goals are those that were logged last
+    np.testing.assert_allclose(data["desired_goals"][-len(log) :, 0], log, atol=1e-4)
+
+
 def test_runs_become_evidence_and_a_page_made_from_it(trained: Path, tmp_path: Path) -> None:
     """Two runs of the same seed count once; the page can be made again without them."""
     again = shutil.copytree(trained, tmp_path / "again")
-    command("report", "--runs", str(trained), str(again), f"--output={tmp_path}")
+    command("evidence", "--runs", str(trained), str(again), f"--output={tmp_path}")
     evidence = json.loads((tmp_path / "smoke_peg.json").read_text())
     assert evidence["command"].startswith("python -m experiments.peg")
     assert "logdir" not in evidence["command"]
@@ -68,5 +90,5 @@ def test_runs_become_evidence_and_a_page_made_from_it(trained: Path, tmp_path: P
     page = (tmp_path / "README.md").read_text()
     assert "smoke_peg" in page and evidence["command"] in page
     assert iio.imread(tmp_path / "curves.png").std() > 5
-    command("report", f"--output={tmp_path}")
+    command("evidence", f"--output={tmp_path}")
     assert (tmp_path / "README.md").read_text() == page

@@ -1,0 +1,185 @@
+"""Turn runs into evidence: `python -m experiments.evidence --runs runs/a runs/b --output=benchmarks/point_maze`.
+
+Runs are grouped by preset and method into `<preset>_<method>.json`; the page and its curves are made from all such
+files in the folder, so they can be made again from committed data alone (no `--runs`).
+"""
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from experiments.cli import main, parse
+from experiments.config import RunConfig
+from experiments.logs import TIMING, read_wall_seconds
+from peg_jax.core.config import require
+from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import RunError, write_json
+from peg_jax.run.metrics import read_metrics
+from peg_jax.run.plots import learning_curves
+
+Evidence = dict[str, Any]
+SUCCESS = ("success", "success_cell")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvidenceConfig:
+    """Collect finished or interrupted runs, and write the page and the curves."""
+
+    runs: tuple[str, ...] = ()  # run directories to add
+    output: str = "benchmarks/point_maze"  # folder of the evidence, one JSON file per preset and method
+
+
+def collect(directory: RunDirectory) -> tuple[str, Evidence]:
+    """Name and evidence of one run.
+
+    Raises:
+        RunError: no run there, or one without an evaluation.
+    """
+    config, start = directory.read_config_as(RunConfig), directory.read_starts()[-1]
+    wall = _wall_seconds(directory)
+    seeds = [
+        {"seed": config.seed + index} | _evaluations(path / "metrics.jsonl", wall)
+        for index, path in enumerate(directory.seed_directories())
+    ]
+    evidence = {
+        "env": config.env,
+        "command": _portable(start["command"]),
+        "revision": start["git_revision"],
+        "machine": {name: start[name] for name in ("cpu_count", "backend", "device_kind", "python")}
+        | {"jax": start["packages"]["jax"]},
+        "seeds": seeds,
+    }
+    return f"{config.preset}_{config.method}", evidence
+
+
+def _wall_seconds(directory: RunDirectory) -> dict[int, float]:
+    return read_wall_seconds(directory.path / TIMING)
+
+
+def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
+    """One entry per evaluation: environment steps, updates, seconds and success per goal."""
+    series = read_metrics(path)
+    overall = f"max_eval_metric_{SUCCESS[-1]}/goal_all"
+    if overall not in series:
+        raise RunError(f"{path} has no evaluation yet")
+    steps = [int(step) for step in series[overall].steps if int(step) in wall]
+    updates = dict(zip(series["updates"].steps.tolist(), series["updates"].values.tolist(), strict=True))
+    found: Evidence = {
+        "env_steps": steps,
+        "updates": [int(updates[step]) for step in steps],
+        "wall_seconds": [wall[step] for step in steps],
+    }
+    for metric in SUCCESS:
+        goals = [name for name in series if name.startswith(f"max_eval_metric_{metric}/goal_") and name[-1].isdigit()]
+        goals.sort(key=lambda name: int(name.rpartition("_")[2]))
+        table = np.stack([series[name].values for name in goals], axis=1)
+        found[metric] = np.round(table[: len(steps)], 4).tolist()
+    return found
+
+
+def _portable(command: str) -> str:
+    """The command as a reader would type it: no interpreter's path, no run directory."""
+    words = command.split(" ")
+    words = ["python", *words[words.index("-m") :]] if "-m" in words else words
+    return " ".join(word for word in words if not word.startswith("--logdir"))
+
+
+def add(folder: Path, name: str, evidence: Evidence) -> None:
+    """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number.
+
+    Raises:
+        RunError: the file is of another revision, whose seeds cannot stand beside these.
+    """
+    path = folder / f"{name}.json"
+    earlier = _read(path) if path.exists() else evidence
+    if earlier["revision"] != evidence["revision"]:
+        raise RunError(
+            f"{path} is of revision {earlier['revision']}, this run of {evidence['revision']}; remove the file"
+        )
+    seeds = {seed["seed"]: seed for seed in (*earlier["seeds"], *evidence["seeds"])}
+    write_json(path, evidence | {"seeds": [seeds[number] for number in sorted(seeds)]})
+
+
+def _read(path: Path) -> Evidence:
+    evidence: Evidence = json.loads(path.read_text())
+    return evidence
+
+
+def write_page(folder: Path) -> Path:
+    """Curves and tables of everything in the folder; returns the page's path."""
+    groups = {path.stem: _read(path) for path in sorted(folder.glob("*.json")) if "seeds" in _read(path)}
+    if not groups:
+        raise RunError(f"{folder} holds no evidence; name runs with --runs")
+    panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
+    lines = [
+        f"# {folder.name}",
+        "",
+        "Made by `python -m experiments.evidence`. Success is the share of episodes in which",
+    ]
+    lines += ["an evaluation goal's cell was reached, five episodes per goal unless the command says otherwise.", ""]
+    lines += ["![curves](curves.png)", ""]
+    for name, evidence in groups.items():
+        shared = _shared(evidence["seeds"])
+        mean = np.array([[np.mean(row) for row in s["success_cell"][: len(shared)]] for s in evidence["seeds"]])
+        farthest = np.array([[row[0] for row in s["success_cell"][: len(shared)]] for s in evidence["seeds"]])
+        panels["mean of all goals"][name] = (np.array(shared), mean)
+        panels["goal 0"][name] = (np.array(shared), farthest)
+        lines += [
+            f"## {name}",
+            "",
+            f"`{evidence['command']}`, revision {evidence['revision'][:10]}, {_machine(evidence)}.",
+            "",
+        ]
+        lines += ["| seed | env steps | updates | minutes | mean | best mean | " + _heads(evidence) + " |"]
+        lines += ["|---" * (6 + len(evidence["seeds"][0]["success_cell"][0])) + "|"]
+        lines += [_row(seed) for seed in evidence["seeds"]] + [""]
+    learning_curves(folder / "curves.png", panels, ranges=dict.fromkeys(panels, (-0.02, 1.02)))
+    page = folder / "README.md"
+    page.write_text("\n".join(lines).rstrip() + "\n")
+    return page
+
+
+def _shared(seeds: list[Evidence]) -> list[int]:
+    """Steps at which every seed was evaluated."""
+    shortest: list[int] = min((seed["env_steps"] for seed in seeds), key=len)
+    return shortest
+
+
+def _machine(evidence: Evidence) -> str:
+    machine = evidence["machine"]
+    return f"{machine['cpu_count']} CPU cores, {machine['device_kind']}, jax {machine['jax']}"
+
+
+def _heads(evidence: Evidence) -> str:
+    return " | ".join(f"goal {index}" for index in range(len(evidence["seeds"][0]["success_cell"][0])))
+
+
+def _row(seed: Evidence) -> str:
+    means = [float(np.mean(row)) for row in seed["success_cell"]]
+    cells = [seed["seed"], f"{seed['env_steps'][-1]:,}", f"{seed['updates'][-1]:,}"]
+    cells += [f"{seed['wall_seconds'][-1] / 60:.1f}", f"{means[-1]:.2f}", f"{max(means):.2f}"]
+    cells += [f"{value:.1f}" for value in seed["success_cell"][-1]]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Collect and write as the command line says; returns the exit code."""
+    options = parse(EvidenceConfig, arguments, EvidenceConfig())
+    folder = Path(options.output)
+    for path in options.runs:
+        directory = RunDirectory(path)
+        require(directory.exists(), "runs", path, "there is no run; it should hold a config.json")
+        folder.mkdir(parents=True, exist_ok=True)
+        add(folder, *collect(directory))
+    Console().print(f"page   {write_page(folder)}", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    main(run)

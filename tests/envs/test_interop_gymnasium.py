@@ -1,0 +1,76 @@
+"""Our environments under gymnasium's own checker, and many of them against one at a time."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import envs
+from envs.interop_gymnasium import GymnasiumEnv, GymnasiumVectorEnv
+from envs.point_maze.env import EnvParams
+
+STEPS = 4
+SHORT = EnvParams(max_steps_in_episode=STEPS)
+
+
+@pytest.fixture(scope="module")
+def single() -> GymnasiumEnv:
+    return GymnasiumEnv(envs.make("point_maze")[0], SHORT, render_mode="rgb_array")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # advice about bounds, among them those of goals
+def test_gymnasiums_checker_accepts_point_maze(single: GymnasiumEnv) -> None:
+    check_env(single, skip_render_check=True)  # that check makes environments by their name in a registry
+    picture = single.render()
+    assert picture.dtype == np.uint8 and picture.std() > 5
+    single.render_mode = None
+    assert single.render() is None
+    single.render_mode = "rgb_array"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", ["walker", "maze3d_sparse"])
+def test_gymnasiums_checker_accepts_bodies_and_mazes(name: str) -> None:
+    options = {"physics": "mujoco"} if envs.has_physics(name) else {}
+    check_env(GymnasiumEnv(envs.make(name, **options)[0]), skip_render_check=True)
+
+
+def test_an_episode_ends_by_truncation_and_a_seed_fixes_it(single: GymnasiumEnv) -> None:
+    ends, places = [], []
+    for seed in (3, 3, 4):
+        single.reset(seed=seed)
+        steps = [single.step(np.array([0.3, 0.1], np.float32)) for _ in range(STEPS)]
+        ends.append([(terminated, truncated) for _, _, terminated, truncated, _ in steps])
+        places.append(np.stack([obs["observation"] for obs, *_ in steps]))
+    assert ends == [[(False, False)] * (STEPS - 1) + [(False, True)]] * 3
+    np.testing.assert_array_equal(places[0], places[1])
+    assert (places[0] != places[2]).any()
+
+
+def test_an_evaluation_goal_can_be_asked_for(single: GymnasiumEnv) -> None:
+    for index in (0, 5):
+        obs, _ = single.reset(seed=0, options={"goal_index": index})
+        np.testing.assert_allclose(obs["desired_goal"], single.bridge.env.eval_goals()[index], atol=0.5)
+
+
+def test_lanes_are_single_environments(single: GymnasiumEnv) -> None:
+    """Through two episodes: the step after the last one starts the next, whatever its action."""
+    lanes = GymnasiumVectorEnv(envs.make("point_maze")[0], 2, SHORT)
+    assert lanes.observation_space["observation"].shape == (2, 2) and lanes.action_space.shape == (2, 2)
+    started, _ = lanes.reset(seed=7)
+    actions = np.random.default_rng(0).uniform(-0.9, 0.9, (2 * STEPS + 1, 2, 2)).astype(np.float32)
+    seen = [lanes.step(action) for action in actions]
+    assert [bool(truncated.all()) for *_, truncated, _ in seen] == [t in (STEPS - 1, 2 * STEPS) for t in range(9)]
+    for lane in range(2):
+        obs, _ = single.reset(seed=7 + lane)
+        np.testing.assert_array_equal(started["desired_goal"][lane], obs["desired_goal"])
+        for time, (many, rewards, _, _, infos) in enumerate(seen):
+            if time == STEPS:
+                obs, reward = single.reset()[0], 0.0
+            else:
+                obs, reward, *_, info = single.step(actions[time, lane])
+                assert infos["metric_success"][lane] == info["metric_success"]
+            for name, value in obs.items():
+                np.testing.assert_allclose(many[name][lane], value, rtol=1e-6, err_msg=f"{name} at {time}")
+            assert rewards[lane] == reward
+    assert isinstance(lanes, gymnasium.vector.VectorEnv)

@@ -1,0 +1,34 @@
+"""Run directories with known results, written without a run."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from experiments.config import RunConfig
+from experiments.options import override
+from experiments.presets import preset
+from peg_jax.run.directory import RunDirectory
+
+STEPS = (1000, 2000, 3000)
+GOALS = 11
+
+
+def write_run(path: Path, method: str, seed: int, success: np.ndarray, **changes: object) -> None:
+    """A run directory whose evaluations are `success [3, 11]`."""
+    config = preset(RunConfig, "fast", "point_maze", method)
+    config = dataclasses.replace(override(config, changes), seed=seed, logdir=str(path))
+    directory = RunDirectory(path)
+    directory.write_config(config)
+    lines: dict[str, list[dict]] = {"metrics": [], "timing": [], "goals": []}
+    for step, row in zip(STEPS, success, strict=True):
+        results = {
+            f"max_eval_metric_{m}/goal_{i}": float(row[i]) for m in ("success", "success_cell") for i in range(11)
+        }
+        means = {f"max_eval_metric_{m}/goal_all": float(row.mean()) for m in ("success", "success_cell")}
+        lines["metrics"] += [{"step": step, "updates": step // 10}, {"step": step} | results | means]
+        lines["timing"].append({"step": step, "wall_seconds": step / 100})
+        lines["goals"].append({"step": step, "goals": [] if method == "p2e" else [[1.0, 2.0], [3.0, 4.0]]})
+    for name, rows in lines.items():
+        (path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
