@@ -9,7 +9,7 @@ import envs
 from envs.maze3d.television import Television
 from experiments import options
 from experiments.curiosity_checks import validate_reachability
-from experiments.curiosity_presets import ANT_NUMBERS, ANT_VIEWS, PRESETS, Changes
+from experiments.curiosity_presets import ANT_CURIOUS, ANT_NUMBERS, ANT_VIEWS, PRESETS, Changes
 from experiments.extras import load
 from experiments.options import RunOptions, override
 from peg_jax.core.config import ConfigError, nested, require, static
@@ -93,6 +93,8 @@ def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
         task = {"reachability.memory": memory, "reachability.bonus": bonus, "reward": reward}
     own: Changes = {"maze.size": MazeConfig.size} if scenario in FIXED_SIZE else {}
     numbers, view = (ANT_NUMBERS, ANT_VIEWS[name]) if scenario == ANT else ({}, {})
+    if scenario == ANT and method in CURIOUS:
+        numbers = numbers | ANT_CURIOUS
     config = CuriosityRunConfig(scenario=scenario, method=method, preset=name)
     return override(config, task | METHODS[method].numbers | numbers | PRESETS[name] | view | own)
 

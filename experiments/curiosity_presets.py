@@ -71,6 +71,8 @@ ANT_NUMBERS: Changes = {
     "ppo.learning_rate": 3e-4,
     "ppo.entropy": 8e-6,
 }
+# Its rate and entropy with a reachability network.
+ANT_CURIOUS: Changes = {"ppo.learning_rate": 7.49894209332e-5, "ppo.entropy": 2.23872113857e-5}
 _LARGE_VIEW, _SMALL_VIEW = {"maze.height": 120, "maze.width": 160}, {"maze.width": 56}
 ANT_VIEWS: dict[str, Changes] = {
     "paper": _LARGE_VIEW,

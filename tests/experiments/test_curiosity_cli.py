@@ -121,6 +121,9 @@ def test_paper_is_the_published_ant() -> None:
     assert (ppo.clip, ppo.decay, ppo.learning_rate, ppo.entropy) == (0.2, False, 3e-4, 8e-6)
     assert (config.oracle.cell, config.oracle.norm, config.reward.task) == (5.0, 25.0, 0.0)
     assert (config.maze.height, config.maze.width, config.metric) == (120, 160, "coverage")
+    curious = preset("paper", "ant_no_reward", "ppo_plus_ec")
+    assert (curious.ppo.learning_rate, curious.ppo.entropy) == (7.49894209332e-5, 2.23872113857e-5)
+    assert (curious.reward.bonus, curious.ppo.epochs) == (1.0, 10)
 
 
 def test_a_resume_keeps_the_options_of_the_run(tmp_path: Path) -> None:
