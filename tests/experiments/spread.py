@@ -28,7 +28,7 @@ def train(devices: int, store: CheckpointStore) -> tuple[dict[str, np.ndarray], 
     task, config = corridor()
     keys = jnp.stack([jax.random.key(seed) for seed in range(COUNT)])
     with mock.patch.object(jax, "local_device_count", lambda: devices):
-        init = over_seeds(partial(training.init, task, config), COUNT, (0,), SEED_AXES)
+        init = over_seeds(partial(training.init, task, config, "ppo"), COUNT, (0,), SEED_AXES)
         template = placed(jax.eval_shape(init, keys), COUNT, SEED_AXES)
 
         def epoch(config: Any, state: Any) -> Any:  # a program's values, which no lane owns, come in from outside
