@@ -162,7 +162,8 @@ def test_a_second_ctrl_c_leaves_at_once_with_130(story: Story) -> None:
 
 
 def test_a_stale_lock_is_taken_over(story: Story) -> None:
-    assert re.search(r"^taking over from process \d+ on ", story.interrupted.out, re.MULTILINE)
+    """The next process after the one that was killed finds the lock that it left."""
+    assert re.search(r"^taking over from process \d+ on ", story.vanished.out, re.MULTILINE)
 
 
 def test_damage_is_named_and_the_newest_intact_checkpoint_used(story: Story) -> None:
