@@ -148,7 +148,7 @@ def learn(task: Task, config: PEGConfig, seed: SeedState, key: Key, updates: Arr
     replay, spec = build_replay(task, config), rollout.task_spec(task)
 
     @jax.jit  # traced once, though its shapes are asked for before the loop is
-    def one(agent: AgentState, index: Array | int) -> tuple[AgentState, Metrics]:
+    def one(agent: AgentState, index: Array) -> tuple[AgentState, Metrics]:
         update_key = jax.random.fold_in(key, index)
         batches = sample_batches(config, replay, seed.replay, rng.named(update_key, "batch"))
         if config.replay.shuffle:
@@ -166,8 +166,9 @@ def learn(task: Task, config: PEGConfig, seed: SeedState, key: Key, updates: Arr
         skipped = agent_module.skipped_updates(agent) > agent_module.skipped_updates(before)
         return index + 1, agent, jnp.where(skipped, bad + 1, 0), jax.tree.map(jnp.add, total, metrics)
 
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, seed.agent, 0)[1])
-    start = (jnp.zeros((), jnp.int32), seed.agent, seed.bad_updates, nothing)
+    first = jnp.zeros((), jnp.int32)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, seed.agent, first)[1])
+    start = (first, seed.agent, seed.bad_updates, nothing)
     made, agent, bad, total = jax.lax.while_loop(goes_on, step, start)
     return dataclasses.replace(seed, agent=agent, bad_updates=bad), jax.tree.map(lambda x: x / made, total)
 

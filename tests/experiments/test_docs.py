@@ -1,7 +1,6 @@
-"""What the README and the documentation show works: code, commands in the order shown, make targets, links."""
+"""What the README and the documentation show works: code, make targets, links; the commands have their own file."""
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,23 +8,9 @@ from pathlib import Path
 import pytest
 
 from peg_jax.peg.methods import METHODS
+from tests.experiments.pages import PAGES, ROOT, blocks
 
-ROOT = Path(__file__).parents[2]
-README, DOCS = ROOT / "README.md", ROOT / "docs"
-PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "how-to").glob("*.md"))]
-# Of the default preset the command is tested, not the quarter of an hour that it takes.
-SHORT = {"python -m experiments.peg --env=point_maze": ["--preset=smoke", "--steps=400", "--logdir=runs/default"]}
 TARGETS = re.compile(r"^make (\w+)", re.MULTILINE)
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
-
-
-def commands() -> list[str]:
-    """All lines that start a program, each once, without their remarks; the README's come first."""
-    lines = [line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()]
-    return list(dict.fromkeys(line.split(" #")[0].strip() for line in lines if line.startswith("python ")))
 
 
 def test_make_targets_exist() -> None:
@@ -43,15 +28,6 @@ def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), scope)
     assert len(scope) > 3
-
-
-@pytest.mark.slow
-def test_commands_work_in_the_order_shown(tmp_path: Path) -> None:
-    assert len(commands()) >= 9
-    for line in commands():
-        words = shlex.split(line)[1:] + SHORT.get(line, [])
-        done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -19,13 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.cli import parse_run
 from experiments.config import RunConfig
 from experiments.program import abstract_state, checkpoint_store, run_task
 from peg_jax.peg.training import SeedState, TrainState
 from peg_jax.run.checkpoint import CheckpointStore, _sha256_of_json
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.metrics import read_metrics
-from tests.experiments.processes import ROOT, Ended, differing_leaves, ended, running, wait_for_checkpoint
+from tests.experiments.processes import ENVIRONMENT, ROOT, Ended, differing_leaves, ended, running, wait_for_checkpoint
 
 pytestmark = pytest.mark.slow
 SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=1000000"]
@@ -44,11 +46,18 @@ def train(logdir: Path, *arguments: str) -> Ended:
         return ended(process)
 
 
-def checkpoint(logdir: Path, step: int | None = None) -> tuple[TrainState, CheckpointStore]:
+def checkpoint(logdir: Path) -> tuple[TrainState, CheckpointStore]:
     directory = RunDirectory(logdir)
     config = directory.read_config_as(RunConfig)
     store = checkpoint_store(config, directory, print)
-    return store.restore(abstract_state(config, run_task(config)), step)[0], store
+    return store.restore(template(config.method, config.num_seeds))[0], store
+
+
+@cache
+def template(method: str, num_seeds: int) -> TrainState:
+    """The shapes of a state; asking for them costs seconds."""
+    config, _ = parse_run(RunConfig, [*SMOKE, f"--method={method}", f"--num-seeds={num_seeds}"])
+    return abstract_state(config, run_task(config))
 
 
 @dataclass
@@ -77,8 +86,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     saved = CheckpointStore(survivor / "checkpoints").latest() or 0
 
     words = shlex.split(terminated.out.strip().splitlines()[-1].partition("resume with: ")[2])
+    pipe = {"stdout": subprocess.PIPE, "text": True}
     for _ in range(KILLS):
-        with subprocess.Popen([sys.executable, *words[1:]], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen([sys.executable, *words[1:]], cwd=ROOT, env=ENVIRONMENT, **pipe) as process:
             wait_for_checkpoint(survivor, process, saved)
             time.sleep(random.uniform(0.0, 1.0))  # an epoch and its save take about half of that
             process.kill()
@@ -273,7 +283,8 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoints(tmp_path: Path) 
     probe = subprocess.run([*namespace, mount], capture_output=True, check=False)
     if probe.returncode:
         pytest.skip(f"no file system of one's own here: {probe.stderr.decode().strip()}")
-    done = subprocess.run([*namespace, script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    words = [*namespace, script]
+    done = subprocess.run(words, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 74, done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert re.match(rf"error: cannot write (checkpoint )?{disk}/run/\S+: no space left on", done.stderr, re.IGNORECASE)

@@ -1,11 +1,12 @@
 """Sweeps: which runs they consist of, what a second start leaves alone, and real runs started in three ways."""
 
 import shlex
+import shutil
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from experiments import sweep
 from experiments.cli import parse_run
@@ -13,8 +14,7 @@ from experiments.config import RunConfig
 from experiments.sweep import SweepConfig
 from peg_jax.core.config import ConfigError
 from peg_jax.run.directory import RunDirectory
-
-QUIET = Console(file=StringIO())
+from tests.experiments.processes import ENVIRONMENT
 
 
 def test_a_grid_is_every_combination() -> None:
@@ -64,40 +64,47 @@ def test_mistakes_are_named_before_anything_runs(arguments: list[str], said: str
 FIXED = "--preset=smoke --steps=400 --eval-every=200 --method=random_goals"
 
 
-def test_a_second_start_skips_what_is_finished_and_extends_what_is_not(tmp_path: Path) -> None:
-    arguments = [f"--output={tmp_path}"]
-    assert sweep.run([*arguments, f"--fixed={FIXED}"]) == 0
-    first = (tmp_path / "seed=0" / "metrics.jsonl").read_text()
-    written = (tmp_path / "seed=0" / "config.json").stat().st_mtime_ns
-    assert sweep.run([*arguments, f"--fixed={FIXED}"]) == 0
-    assert (tmp_path / "seed=0" / "config.json").stat().st_mtime_ns == written
-    assert sweep.run([*arguments, f"--fixed={FIXED} --steps=600"]) == 0
-    longer = (tmp_path / "seed=0" / "metrics.jsonl").read_text()
+def start(*arguments: str) -> tuple[int, str]:
+    """The exit code of a sweep, and what it printed."""
+    with redirect_stdout(StringIO()) as said:
+        return sweep.run(arguments), said.getvalue()
+
+
+@pytest.fixture
+def optimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that a sweep starts are set as those of the other tests."""
+    monkeypatch.setenv("XLA_FLAGS", ENVIRONMENT["XLA_FLAGS"])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
+def test_a_failed_run_is_named_and_made_again_and_finished_ones_are_left_alone_or_extended(tmp_path: Path) -> None:
+    broken, fine = tmp_path / "seed=0", tmp_path / "seed=1"
+    arguments = ["--seeds", "0", "1", f"--output={tmp_path}"]
+    config, _ = parse_run(RunConfig, [*shlex.split(FIXED), f"--logdir={broken}"])
+    RunDirectory(config.logdir).write_config(config)
+    (broken / "metrics.jsonl").mkdir()  # where the run wants to write a file,
+    (broken / "metrics.discarded.jsonl" / "full").mkdir(parents=True)  # and cannot set it aside
+    code, said = start(*arguments, f"--fixed={FIXED}", "--workers=2")
+    assert code == 1 and "seed=0: exit code 74" in said and "seed=1: done" in said
+    assert "metrics.jsonl" in (tmp_path / "seed=0.log").read_text()
+
+    shutil.rmtree(broken)
+    first, written = (fine / "metrics.jsonl").read_text(), (fine / "config.json").stat().st_mtime_ns
+    code, said = start(*arguments, f"--fixed={FIXED}", "--launcher=local")  # as an array of submitit's jobs
+    assert code == 0 and "2 runs, 1 of them finished before" in said
+    assert (fine / "config.json").stat().st_mtime_ns == written
+    run = sweep.make_run(SweepConfig(fixed=FIXED, output=str(tmp_path)), (), 0)
+    assert run.finished and 0.0 <= sweep.final_success(run) <= 1.0
+
+    assert sweep.run(["--seeds", "1", f"--output={tmp_path}", f"--fixed={FIXED} --steps=600"]) == 0
+    longer = (fine / "metrics.jsonl").read_text()
     assert longer.startswith(first)
     assert len(longer) > len(first)
 
 
-def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    config, _ = parse_run(RunConfig, [*shlex.split(FIXED), f"--logdir={tmp_path / 'seed=0'}"])
-    RunDirectory(config.logdir).write_config(config)
-    (tmp_path / "seed=0" / "metrics.jsonl").mkdir()  # where the run wants to write a file,
-    (tmp_path / "seed=0" / "metrics.discarded.jsonl" / "full").mkdir(parents=True)  # and cannot set it aside
-    assert sweep.run(["--seeds", "0", "1", f"--output={tmp_path}", f"--fixed={FIXED}", "--workers=2"]) == 1
-    said = capsys.readouterr().out
-    assert "seed=0: exit code 74" in said and "seed=1: done" in said
-    assert "metrics.jsonl" in (tmp_path / "seed=0.log").read_text()
-
-
 @pytest.mark.slow
-def test_submitit_runs_the_same_sweep_as_a_job_array(tmp_path: Path) -> None:
-    options = SweepConfig(fixed=FIXED, output=str(tmp_path), launcher="local", seeds=(0,))
-    run = sweep.make_run(options, (), 0)
-    assert sweep.execute([run], options, QUIET) == {"seed=0": 0}
-    assert run.finished
-    assert 0.0 <= sweep.final_success(run) <= 1.0
-
-
-@pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_a_search_scores_its_trials_by_their_success_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     arguments = ["--search", "agent.imagination.discount=0.9:0.99", f"--output={tmp_path}", f"--fixed={FIXED}"]
     assert sweep.run([*arguments, "--trials=1"]) == 0

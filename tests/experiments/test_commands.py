@@ -1,27 +1,57 @@
-"""The real commands, at `smoke` size: train, evaluate, report; `test_survival.py` is about what goes wrong."""
+"""The commands that README and documentation show, in the order shown, and what they leave behind.
+
+`test_survival.py` is about what goes wrong.
+"""
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from experiments import export
+from experiments import evidence
+from experiments.cli import parse_run
+from experiments.config import RunConfig
 from experiments.logs import read_goals
 from peg_jax.run.metrics import read_metrics
-from tests.experiments.processes import command
+from tests.experiments.pages import commands
+from tests.experiments.processes import ENVIRONMENT
 
-SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=100000"]
+pytestmark = pytest.mark.slow
+
+DEFAULT = "python -m experiments.peg --env=point_maze"  # takes a quarter of an hour: its options are read, no more
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 800 steps."""
-    path = tmp_path_factory.mktemp("runs") / "trained"
-    command("peg", *SMOKE, "--steps=800", f"--logdir={path}")
-    return path
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each command printed; their directory comes under the name `cwd`."""
+    cwd = tmp_path_factory.mktemp("shown")
+    printed = {"cwd": str(cwd)}
+    for line in commands():
+        if line == DEFAULT:
+            continue
+        words = [sys.executable, *shlex.split(line)[1:]]
+        done = subprocess.run(words, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
+        printed[line] = done.stdout
+    return printed
+
+
+@pytest.fixture(scope="module")
+def trained(shown: dict[str, str]) -> Path:
+    """The run of the quick start, trained by one command and then by another."""
+    return Path(shown["cwd"]) / "runs/try"
+
+
+def test_all_commands_work(shown: dict[str, str]) -> None:
+    assert len(shown) >= 11
+    config, _ = parse_run(RunConfig, shlex.split(DEFAULT)[3:])
+    assert (config.env, config.preset, config.method) == ("point_maze", "fast", "peg")
 
 
 def test_metrics_have_the_names_of_the_original(trained: Path) -> None:
@@ -34,31 +64,29 @@ def test_metrics_have_the_names_of_the_original(trained: Path) -> None:
 
 def test_pictures_are_drawn(trained: Path) -> None:
     media = trained / "media"
-    for name in ("learning_curves.png", "goals.png", "top_10_cem_800.png"):
+    for name in ("learning_curves.png", "goals.png", "top_10_cem_2000.png"):
         assert iio.imread(media / name).std() > 5
-    frames = iio.imread(media / "eval_gc_policy_800.gif")
+    frames = iio.imread(media / "eval_gc_policy_2000.gif")
     assert frames.shape[0] > 10
     assert np.abs(frames[0].astype(int) - frames[-1]).sum() > 0
 
 
-def test_a_checkpoint_evaluates_again_with_the_same_result(trained: Path) -> None:
-    printed = command("evaluate", f"--logdir={trained}")
-    assert "(9,9)" in printed
-    again = json.loads((trained / "evaluation" / "success_800.json").read_text())
+def test_a_checkpoint_evaluates_again_with_the_same_result(shown: dict[str, str], trained: Path) -> None:
+    assert "(9,9)" in shown["python -m experiments.evaluate --logdir=runs/try"]
+    again = json.loads((trained / "evaluation" / "success_2000.json").read_text())
     logged = read_metrics(trained / "metrics.jsonl")
     for name, values in again["success"].items():
         last = [logged[f"max_eval_metric_{name}/goal_{i}"].values[-1] for i in range(11)]
         np.testing.assert_array_equal(values[0], last)
 
 
-def test_the_replay_becomes_a_dataset(trained: Path, tmp_path: Path) -> None:
+def test_the_replay_becomes_a_dataset(trained: Path) -> None:
     """What it says about goals, ends and actions is what the environment says."""
-    assert export.run([f"--logdir={trained}", f"--output={tmp_path}"]) == 0
-    data = np.load(tmp_path / "seed_0.npz", allow_pickle=False)
+    data = np.load(trained.parent / "dataset" / "seed_0.npz", allow_pickle=False)
     facts = json.loads(str(data["metadata"]))
-    assert (facts["env"], facts["env_steps"], facts["seed"]) == ("point_maze", 800, 0)
+    assert (facts["env"], facts["env_steps"], facts["seed"]) == ("point_maze", 2000, 0)
     episodes, steps = data["rewards"].shape
-    assert (episodes * steps, steps) == (800, 50)
+    assert (episodes * steps, steps) == (2000, 50)
     assert data["observations"].shape == data["desired_goals"].shape == (episodes, steps + 1, 2)
     np.testing.assert_array_equal(data["truncations"].sum(axis=0), [0] * 49 + [episodes])
     assert not data["terminations"].any()
@@ -74,12 +102,12 @@ def test_the_replay_becomes_a_dataset(trained: Path, tmp_path: Path) -> None:
 def test_runs_become_evidence_and_a_page_made_from_it(trained: Path, tmp_path: Path) -> None:
     """Two runs of the same seed count once; the page can be made again without them."""
     again = shutil.copytree(trained, tmp_path / "again")
-    command("evidence", "--runs", str(trained), str(again), f"--output={tmp_path}")
-    evidence = json.loads((tmp_path / "smoke_peg.json").read_text())
-    assert evidence["command"].startswith("python -m experiments.peg")
-    assert "logdir" not in evidence["command"]
-    assert len(evidence["revision"]) >= 40
-    (seed,) = evidence["seeds"]
+    assert evidence.run(["--runs", str(trained), str(again), f"--output={tmp_path}"]) == 0
+    data = json.loads((tmp_path / "smoke_peg.json").read_text())
+    assert data["command"].startswith("python -m experiments.peg")
+    assert "logdir" not in data["command"]
+    assert len(data["revision"]) >= 40
+    (seed,) = data["seeds"]
     logged = read_metrics(trained / "metrics.jsonl")
     np.testing.assert_array_equal(seed["env_steps"], logged["max_eval_metric_success/goal_all"].steps)
     np.testing.assert_array_equal(np.shape(seed["success_cell"]), (len(seed["env_steps"]), 11))
@@ -88,7 +116,7 @@ def test_runs_become_evidence_and_a_page_made_from_it(trained: Path, tmp_path: P
     assert seed["updates"] == sorted(seed["updates"])
     assert seed["wall_seconds"] == sorted(seed["wall_seconds"])
     page = (tmp_path / "README.md").read_text()
-    assert "smoke_peg" in page and evidence["command"] in page
+    assert "smoke_peg" in page and data["command"] in page
     assert iio.imread(tmp_path / "curves.png").std() > 5
-    command("evidence", f"--output={tmp_path}")
+    assert evidence.run([f"--output={tmp_path}"]) == 0
     assert (tmp_path / "README.md").read_text() == page
