@@ -7,13 +7,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.cli import parse_run
+from experiments.config import RunConfig
+from experiments.program import abstract_state, checkpoint_store, run_task
+from peg_jax.peg.training import TrainState
 from peg_jax.run.checkpoint import CheckpointStore
+from peg_jax.run.directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 # Processes share what they compile, and draw: machine code that is not optimised at all would cost more than it saves.
@@ -61,6 +67,21 @@ def wait_for_checkpoint(logdir: Path, process: subprocess.Popen[str], after: int
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     return store.latest() or 0
+
+
+def checkpoint(logdir: Path) -> tuple[TrainState, CheckpointStore]:
+    """The newest checkpoint of a `smoke` run on its main environment, and the store that it lies in."""
+    directory = RunDirectory(logdir)
+    config = directory.read_config_as(RunConfig)
+    store = checkpoint_store(config, directory, print)
+    return store.restore(template(config.method, config.num_seeds))[0], store
+
+
+@cache
+def template(method: str, num_seeds: int) -> TrainState:
+    """The shapes of a state; asking for them costs seconds."""
+    config, _ = parse_run(RunConfig, ["--preset=smoke", f"--method={method}", f"--num-seeds={num_seeds}"])
+    return abstract_state(config, run_task(config))
 
 
 def differing_leaves(a: object, b: object) -> list[str]:

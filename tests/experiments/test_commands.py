@@ -1,16 +1,20 @@
-"""The commands that README and documentation show, in the order shown, and what they leave behind.
+"""The commands that README and documentation show, in the order shown, and the runs that they leave behind.
 
-`test_survival.py` is about what goes wrong.
+The run of two seeds is resumed, and its numbers go bad. What else a run survives has a file of its own.
 """
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -18,9 +22,11 @@ from experiments import evidence
 from experiments.cli import parse_run
 from experiments.config import RunConfig
 from experiments.logs import read_goals
+from peg_jax.peg.training import SeedState, TrainState
+from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.metrics import read_metrics
 from tests.experiments.pages import commands
-from tests.experiments.processes import ENVIRONMENT
+from tests.experiments.processes import ENVIRONMENT, Ended, checkpoint, differing_leaves, ended, running
 
 pytestmark = pytest.mark.slow
 
@@ -120,3 +126,69 @@ def test_runs_become_evidence_and_a_page_made_from_it(trained: Path, tmp_path: P
     assert iio.imread(tmp_path / "curves.png").std() > 5
     assert evidence.run([f"--output={tmp_path}"]) == 0
     assert (tmp_path / "README.md").read_text() == page
+
+
+@pytest.fixture(scope="module")
+def seeds(shown: dict[str, str]) -> Path:
+    """The run of two seeds in one program."""
+    return Path(shown["cwd"]) / "runs/control"
+
+
+@pytest.fixture
+def halfway(seeds: Path, tmp_path: Path) -> Path:
+    """The same run without its last checkpoint."""
+    path = shutil.copytree(seeds, tmp_path / "run")
+    shutil.rmtree(CheckpointStore(path / "checkpoints").folder(1000))
+    return path
+
+
+def test_several_seeds_resume_bit_for_bit(seeds: Path, halfway: Path) -> None:
+    assert "resumed at 800 of 1,000" in resume(halfway).out
+    assert differing_leaves(checkpoint(halfway)[0], checkpoint(seeds)[0]) == []
+    lines = [(seeds / seed / "metrics.jsonl").read_bytes() for seed in ("seed_0", "seed_1")]
+    assert lines == [(halfway / seed / "metrics.jsonl").read_bytes() for seed in ("seed_0", "seed_1")]
+    assert lines[0] != lines[1]
+
+
+def resume(logdir: Path, *arguments: str) -> Ended:
+    with running("peg", f"--logdir={logdir}", *arguments) as process:
+        return ended(process)
+
+
+def poison(logdir: Path, lanes: list[int]) -> None:
+    """Write not-a-number over all experience of some lanes of the newest checkpoint."""
+    state, store = checkpoint(logdir)
+    seed = state.seed
+    experience = jax.tree.map(lambda x: x.at[jnp.array(lanes)].set(jnp.nan), seed.replay.experience)
+    seed = replace(seed, replay=replace(seed.replay, experience=experience))
+    store.save(store.latest() or 0, replace(state, seed=seed))
+
+
+def lane(state: TrainState, index: int) -> SeedState:
+    chosen: SeedState = jax.tree.map(lambda x: x[index], state.seed)
+    return chosen
+
+
+def test_a_seed_whose_numbers_go_bad_is_left_alone_and_the_others_do_not_notice(seeds: Path, halfway: Path) -> None:
+    poison(halfway, [0])
+    before, store = checkpoint(halfway)
+    done = resume(halfway, "--loop.bad-updates=3")
+    assert done.code == 0, done.err
+    said = re.search(r"seed 0 is updated no more at 1,000 steps: 3 updates in a row were not finite; (.*)", done.out)
+    assert said and said[1] == f"last good checkpoint: {store.folder(800)}"
+    after, _ = checkpoint(halfway)
+    assert differing_leaves(lane(after, 1), lane(checkpoint(seeds)[0], 1)) == []
+    assert (halfway / "seed_1/metrics.jsonl").read_bytes() == (seeds / "seed_1/metrics.jsonl").read_bytes()
+    assert after.seed.bad_updates.tolist() == [3, 0]
+    params = [lane(state, 0).agent.explorer.actor.params for state in (before, after)]
+    for a, b in zip(*map(jax.tree.leaves, params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.isnan(read_metrics(halfway / "seed_0/metrics.jsonl")["model_loss"].values[-1])
+
+
+def test_a_run_without_a_good_seed_stops_and_names_the_last_good_checkpoint(halfway: Path) -> None:
+    poison(halfway, [0, 1])
+    done = resume(halfway, "--loop.bad-updates=3")
+    assert done.code == 70
+    assert re.fullmatch(r"error: the numbers of every seed went bad by 1,000 steps: .*/0{9}800\. A run .*\n", done.err)
+    assert CheckpointStore(halfway / "checkpoints").steps() == [400, 800]

@@ -11,27 +11,25 @@ import subprocess
 import sys
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from experiments.cli import parse_run
-from experiments.config import RunConfig
-from experiments.program import abstract_state, checkpoint_store, run_task
-from peg_jax.peg.training import SeedState, TrainState
 from peg_jax.run.checkpoint import CheckpointStore, _sha256_of_json
-from peg_jax.run.directory import RunDirectory
-from peg_jax.run.metrics import read_metrics
-from tests.experiments.processes import ENVIRONMENT, ROOT, Ended, differing_leaves, ended, running, wait_for_checkpoint
+from tests.experiments.processes import (
+    ENVIRONMENT,
+    ROOT,
+    Ended,
+    checkpoint,
+    differing_leaves,
+    ended,
+    running,
+    wait_for_checkpoint,
+)
 
 pytestmark = pytest.mark.slow
 SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=1000000"]
-SEEDS = [*SMOKE, "--num-seeds=2", "--method=random_goals"]
 ENDLESS = "--steps=1000000"
 KILLS = int(os.environ.get("PEG_JAX_KILLS", "1"))  # kill -9 so many times; each costs a start of the command
 
@@ -44,20 +42,6 @@ def training(logdir: Path, *arguments: str) -> AbstractContextManager[subprocess
 def train(logdir: Path, *arguments: str) -> Ended:
     with training(logdir, *arguments) as process:
         return ended(process)
-
-
-def checkpoint(logdir: Path) -> tuple[TrainState, CheckpointStore]:
-    directory = RunDirectory(logdir)
-    config = directory.read_config_as(RunConfig)
-    store = checkpoint_store(config, directory, print)
-    return store.restore(template(config.method, config.num_seeds))[0], store
-
-
-@cache
-def template(method: str, num_seeds: int) -> TrainState:
-    """The shapes of a state; asking for them costs seconds."""
-    config, _ = parse_run(RunConfig, [*SMOKE, f"--method={method}", f"--num-seeds={num_seeds}"])
-    return abstract_state(config, run_task(config))
 
 
 @dataclass
@@ -201,69 +185,6 @@ def test_the_survivor_writes_the_same_lines(story: Story) -> None:
         assert len(whole.splitlines()) >= 2
     steps = [json.loads(line)["step"] for line in (story.survivor / "timing.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))
-
-
-@pytest.fixture(scope="module")
-def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seeds in one program."""
-    path = tmp_path_factory.mktemp("seeds") / "run"
-    assert train(path, *SEEDS, "--steps=600").code == 0
-    return path
-
-
-@pytest.fixture
-def halfway(seeds: Path, tmp_path: Path) -> Path:
-    """The same run without its last checkpoint."""
-    path = shutil.copytree(seeds, tmp_path / "run")
-    shutil.rmtree(CheckpointStore(path / "checkpoints").folder(600))
-    return path
-
-
-def test_several_seeds_resume_bit_for_bit(seeds: Path, halfway: Path) -> None:
-    assert "resumed at 400 of 600" in train(halfway).out
-    assert differing_leaves(checkpoint(halfway)[0], checkpoint(seeds)[0]) == []
-    lines = [(seeds / seed / "metrics.jsonl").read_bytes() for seed in ("seed_0", "seed_1")]
-    assert lines == [(halfway / seed / "metrics.jsonl").read_bytes() for seed in ("seed_0", "seed_1")]
-    assert lines[0] != lines[1]
-
-
-def poison(logdir: Path, lanes: list[int]) -> None:
-    """Write not-a-number over all experience of some lanes of the newest checkpoint."""
-    state, store = checkpoint(logdir)
-    seed = state.seed
-    experience = jax.tree.map(lambda x: x.at[jnp.array(lanes)].set(jnp.nan), seed.replay.experience)
-    seed = replace(seed, replay=replace(seed.replay, experience=experience))
-    store.save(store.latest() or 0, replace(state, seed=seed))
-
-
-def lane(state: TrainState, index: int) -> SeedState:
-    chosen: SeedState = jax.tree.map(lambda x: x[index], state.seed)
-    return chosen
-
-
-def test_a_seed_whose_numbers_go_bad_is_left_alone_and_the_others_do_not_notice(seeds: Path, halfway: Path) -> None:
-    poison(halfway, [0])
-    before, store = checkpoint(halfway)
-    done = train(halfway, "--loop.bad-updates=3")
-    assert done.code == 0, done.err
-    said = re.search(r"seed 0 is updated no more at 600 steps: 3 updates in a row were not finite; (.*)", done.out)
-    assert said and said[1] == f"last good checkpoint: {store.folder(400)}"
-    after, _ = checkpoint(halfway)
-    assert differing_leaves(lane(after, 1), lane(checkpoint(seeds)[0], 1)) == []
-    assert (halfway / "seed_1/metrics.jsonl").read_bytes() == (seeds / "seed_1/metrics.jsonl").read_bytes()
-    assert after.seed.bad_updates.tolist() == [3, 0]
-    params = [lane(state, 0).agent.explorer.actor.params for state in (before, after)]
-    for a, b in zip(*map(jax.tree.leaves, params), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert np.isnan(read_metrics(halfway / "seed_0/metrics.jsonl")["model_loss"].values[-1])
-
-
-def test_a_run_without_a_good_seed_stops_and_names_the_last_good_checkpoint(halfway: Path) -> None:
-    poison(halfway, [0, 1])
-    done = train(halfway, "--loop.bad-updates=3")
-    assert done.code == 70
-    assert re.fullmatch(r"error: the numbers of every seed went bad by 600 steps: .*/0{9}400\. A run .*\n", done.err)
-    assert CheckpointStore(halfway / "checkpoints").steps() == [400]
 
 
 def test_a_directory_that_cannot_be_written_is_one_line_and_74() -> None:

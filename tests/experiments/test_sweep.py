@@ -1,7 +1,5 @@
 """Sweeps: which runs they consist of, what a second start leaves alone, and real runs started in three ways."""
 
-import shlex
-import shutil
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -9,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from experiments import sweep
-from experiments.cli import parse_run
-from experiments.config import RunConfig
 from experiments.sweep import SweepConfig
 from peg_jax.core.config import ConfigError
-from peg_jax.run.directory import RunDirectory
+from peg_jax.run.lock import RunLock
 from tests.experiments.processes import ENVIRONMENT
 
 
@@ -79,17 +75,16 @@ def optimised(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
 def test_a_failed_run_is_named_and_made_again_and_finished_ones_are_left_alone_or_extended(tmp_path: Path) -> None:
-    broken, fine = tmp_path / "seed=0", tmp_path / "seed=1"
+    busy, fine = tmp_path / "seed=0", tmp_path / "seed=1"
     arguments = ["--seeds", "0", "1", f"--output={tmp_path}"]
-    config, _ = parse_run(RunConfig, [*shlex.split(FIXED), f"--logdir={broken}"])
-    RunDirectory(config.logdir).write_config(config)
-    (broken / "metrics.jsonl").mkdir()  # where the run wants to write a file,
-    (broken / "metrics.discarded.jsonl" / "full").mkdir(parents=True)  # and cannot set it aside
+    busy.mkdir()
+    lock = RunLock(busy)
+    lock.acquire()
     code, said = start(*arguments, f"--fixed={FIXED}", "--workers=2")
-    assert code == 1 and "seed=0: exit code 74" in said and "seed=1: done" in said
-    assert "metrics.jsonl" in (tmp_path / "seed=0.log").read_text()
+    assert code == 1 and "seed=0: exit code 2" in said and "seed=1: done" in said
+    assert "is in use by process" in (tmp_path / "seed=0.log").read_text()
+    lock.release()
 
-    shutil.rmtree(broken)
     first, written = (fine / "metrics.jsonl").read_text(), (fine / "config.json").stat().st_mtime_ns
     code, said = start(*arguments, f"--fixed={FIXED}", "--launcher=local")  # as an array of submitit's jobs
     assert code == 0 and "2 runs, 1 of them finished before" in said
