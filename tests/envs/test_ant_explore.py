@@ -15,7 +15,7 @@ from envs.mujoco.engine import MjxEngine, MujocoEngine, with_mjx_solver
 
 LANES, STEPS = 16, 40
 ENV, PARAMS = envs.make("ant_no_reward", physics="mujoco", height=30, width=40)
-STEP = jax.jit(ENV.step_env)
+RESET, STEP = jax.jit(ENV.reset_env), jax.jit(ENV.step_env)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_positions_are_mujocos_centre_of_mass_and_the_step_is_its_own(played):
     for index in ((0, 0), (10, 3), (20, 7)):
         before = jax.tree.map(lambda x, index=index: x[index], played.state.physics)
         action = np.linspace(-1, 1, 8)
-        state = ENV.reset_env(jax.random.key(0), PARAMS)[1]
+        state = RESET(jax.random.key(0), PARAMS)[1]
         _, after, *_, info = STEP(jax.random.key(0), dataclasses.replace(state, physics=before), action, PARAMS)
         data.qpos[:], data.qvel[:], data.ctrl[:], data.qacc_warmstart[:] = before.qpos, before.qvel, action, 0
         mujoco.mj_step(ENV.model, data, 5)
@@ -82,7 +82,7 @@ def test_positions_are_mujocos_centre_of_mass_and_the_step_is_its_own(played):
 
 
 def test_a_state_without_a_finite_successor_ends_the_episode_and_is_kept():
-    _, state = ENV.reset_env(jax.random.key(0), PARAMS)
+    _, state = RESET(jax.random.key(0), PARAMS)
     fast = dataclasses.replace(state, physics=dataclasses.replace(state.physics, qvel=jnp.full(14, 1e30)))
     obs, after, _, terminated, info = STEP(jax.random.key(0), fast, jnp.zeros(8), PARAMS)
     assert terminated
@@ -92,7 +92,7 @@ def test_a_state_without_a_finite_successor_ends_the_episode_and_is_kept():
 
 
 def test_splits_have_other_episodes():
-    starts = [ENV.reset_env(jax.random.key(0), dataclasses.replace(PARAMS, split=split))[1] for split in range(4)]
+    starts = [RESET(jax.random.key(0), dataclasses.replace(PARAMS, split=split))[1] for split in range(4)]
     assert len({int(state.tiles) for state in starts}) == 4
     assert len({float(state.physics.qpos[0]) for state in starts}) == 4
 
@@ -108,7 +108,7 @@ def test_the_camera_is_the_published_one():
     mujoco.mj_kinematics(model, data)
     mujoco.mj_camlight(model, data)
     right, up, backward = data.camera("eye").xmat.reshape(3, 3).T
-    turn = np.asarray(tiles.rotation(jnp.asarray(data.qpos[3:7])))
+    turn = np.asarray(jax.jit(tiles.rotation)(data.qpos[3:7]))
     for axis, expected in ((tiles.RIGHT, right), (tiles.UP, up), (tiles.FORWARD, -backward)):
         np.testing.assert_allclose(turn @ np.array(axis), expected, atol=1e-3)
     assert model.cam_fovy[0] == tiles.FIELD_OF_VIEW
@@ -116,46 +116,48 @@ def test_the_camera_is_the_published_one():
 
 def test_the_view_shows_the_floor_where_it_is():
     """Upright, the whole view is floor; a metre on, other pixels; a period on, the same; on its back, sky."""
-    level = jnp.zeros(15).at[1:4].set(jnp.array([1.0, 0.6, 1.0]))
-    period, supine = tiles.TILE * tiles.PERIOD, jnp.array([0.0, 1.0])
-    poses = jnp.stack([level, level.at[0].set(1.0), level.at[0].set(period), level.at[3:5].set(supine)])
+    poses = np.zeros((5, 15), np.float32)
+    poses[:, 1:4] = [1.0, 0.6, 1.0]
+    poses[1, 0], poses[2, 0], poses[3, 3:5] = 1.0, tiles.TILE * tiles.PERIOD, [0.0, 1.0]
     camera = tiles.make_camera(31, 41)
     draw = jax.jit(jax.vmap(lambda pose, seed: tiles.first_person(camera, pose, seed)))
-    here, there, again, back = np.asarray(draw(poses, jnp.full(4, 7, jnp.uint32))).astype(int)
-    other = np.asarray(draw(poses, jnp.full(4, 8, jnp.uint32)))[0].astype(int)
+    here, there, again, back, other = np.asarray(draw(poses, np.array([7, 7, 7, 7, 8], np.uint32))).astype(int)
     assert here.shape == (31, 41, 3) and here.std() > 10
     assert np.abs(here - there).mean() > 5 and np.abs(here - other).mean() > 5
     assert np.abs(here - again).mean() < 0.5
     assert np.ptp(back[..., 2]) < 60 and (back[..., 2] > back[..., 0]).all()
     # The pixel in the middle sees the floor where the middle ray meets it.
     steps = 0.6 / -tiles.FORWARD[2]
-    color = tiles.floor_color(jnp.uint32(7), jnp.float32(tiles.FORWARD[0] * steps), jnp.float32(1.0))
+    color = jax.jit(tiles.floor_color)(jnp.uint32(7), jnp.float32(tiles.FORWARD[0] * steps), jnp.float32(1.0))
     np.testing.assert_allclose(here[15, 20], 255 * np.array(color), atol=4)
 
 
 def test_tiles_are_many_and_flat_in_themselves():
     """Every tile of a period shows one of 189 patterns, nearly all of which occur."""
-    place = tiles.TILE * (jnp.arange(tiles.PERIOD) + 0.5)
+    place = (tiles.TILE * (np.arange(tiles.PERIOD) + 0.5)).astype(np.float32)
     color = jax.jit(tiles.floor_color)(jnp.uint32(3), place[None], place[:, None], jnp.float32(0.0))
     means = np.unique(np.round(np.stack(color, axis=-1).reshape(-1, 3), 3), axis=0)
     assert 140 < len(means) <= tiles.PATTERNS
 
 
 def test_a_map_shows_the_ant_and_its_track():
-    _, state = ENV.reset_env(jax.random.key(0), PARAMS)
-    track = ENV.position(state) + jnp.array([[1.0, 0, 0]]) * jnp.linspace(0, 5, 30)[:, None]
+    _, state = RESET(jax.random.key(0), PARAMS)
+    track = np.asarray(jax.jit(ENV.position)(state)) + np.linspace([0, 0, 0], [5, 0, 0], 30, dtype=np.float32)
     draw = jax.jit(ENV.render)
-    nothing, marked = (np.asarray(draw(state, points)).astype(int) for points in (jnp.full_like(track, jnp.nan), track))
+    nothing, marked = (np.asarray(draw(state, points)).astype(int) for points in (np.full_like(track, np.nan), track))
     rows, columns = np.nonzero(np.abs(nothing - marked).any(axis=-1))
     assert 15 < len(rows) < 60
     assert np.all(np.abs(rows - 51) <= 2) and columns.max() > 75 and columns.min() > 49  # to the right, as x grows
 
 
 @pytest.mark.slow
-def test_mjx_is_c_mujoco_on_the_plane(played):
+def test_mjx_is_c_mujoco_on_the_plane(played, monkeypatch):
     """One agent step, Runge-Kutta and all, from states in the air and on the ground."""
+    # MJX unrolls the three later stages of Runge-Kutta; as a loop they are the same and compile once.
+    scan = jax.lax.scan
+    monkeypatch.setattr(jax.lax, "scan", lambda *args, unroll=1, **options: scan(*args, **options))
     model = with_mjx_solver(ENV.model)
-    state = jax.tree.map(lambda x: jnp.asarray(x[20]), played.state.physics)
+    state = jax.tree.map(lambda x: x[20], played.state.physics)
     control = jax.random.uniform(jax.random.key(1), (LANES, 8), minval=-1.0, maxval=1.0)
     after = [jax.jit(jax.vmap(engine(model, 1).step))(state, control) for engine in (MujocoEngine, MjxEngine)]
     assert np.abs(after[0].qvel - state.qvel).max() > 0.1

@@ -69,10 +69,19 @@ def tiny_config():
     )
 
 
+def pendulum_through_brax():
+    """The gymnax pendulum as one of ours, that as one of brax's, and that as one of ours again."""
+    inner = pendulum()[2]
+    goals = inner.goals
+    low, high = (np.tile(bound, 2) for bound in (goals.low, goals.high))  # brax sees the observation with the goal
+    theirs = BraxEnvironment(inner)
+    return from_brax(theirs, Goals(np.tile(goals.eval_goals, 2), low, high, near), episode_steps=6)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("library", ["gymnax", "brax"])
-def test_their_environments_run_under_peg(library):
-    env = {"gymnax": lambda: pendulum()[2], "brax": cart}[library]()
+def test_their_environments_run_under_peg():
+    """Over both bridges in one run, since most of it is the compilation of what PEG learns."""
+    env = pendulum_through_brax()
     task = make_task(env, env.default_params)
     config = tiny_config()
     state = jax.jit(lambda key: training.init(task, config, "peg", key))(jax.random.key(0))
@@ -85,18 +94,51 @@ def test_their_environments_run_under_peg(library):
 
 def test_a_gymnax_environment_keeps_its_dynamics():
     env, params, ours = pendulum()
-    key = jax.random.key(3)
-    obs, state = ours.reset_env(key, ours.default_params)
-    theirs_obs, theirs = env.reset_env(key, params)
-    np.testing.assert_array_equal(obs, theirs_obs)
-    for _ in range(3):
-        obs, state, reward, *_, info = ours.step_env(key, state, jnp.array([1.5]), ours.default_params)
-        theirs_obs, theirs, theirs_reward, *_ = env.step_env(key, theirs, jnp.array([1.5]), params)
+
+    def play(env, params):
+        """The first observation, and observations, rewards and infos of three steps; the last state."""
+
+        def step(state, _):
+            obs, state, reward, _, info = env.step_env(key, state, jnp.array([1.5]), params)
+            return state, (obs, reward, info)
+
+        key = jax.random.key(3)
+        first, state = env.reset_env(key, params)
+        state, steps = jax.lax.scan(step, state, length=3)
+        return first, steps, state
+
+    (first, (obs, reward, info), state), (theirs_first, (theirs_obs, theirs_reward, _), _) = (
+        jax.jit(play, static_argnums=0)(*pair) for pair in ((ours, ours.default_params), (env, params))
+    )
+    np.testing.assert_array_equal(first, theirs_first)
     np.testing.assert_array_equal(obs, theirs_obs)
     np.testing.assert_array_equal(reward, theirs_reward)
     assert info["metric_success"].dtype == bool and int(state.time) == 3
-    picture = np.asarray(ours.render(obs, ours.eval_goals()[0], ours.default_params))
+    picture = np.asarray(jax.jit(ours.render)(obs[-1], ours.eval_goals()[0], ours.default_params))
     assert (picture == (255, 0, 0)).all(axis=-1).sum() > 3
+
+
+def test_a_brax_environment_keeps_its_dynamics():
+    ours, theirs, key = cart(), Cart(), jax.random.key(3)
+
+    @jax.jit
+    def play(push):
+        def step(states, _):
+            obs, state, reward, terminated, info = ours.step_env(key, states[0], push, ours.default_params)
+            their_state = theirs.step(states[1], push)
+            expected = their_state.obs, their_state.reward, their_state.done
+            return (state, their_state), ((obs, reward, terminated), expected, info)
+
+        first, state = ours.reset_env(key, ours.default_params)
+        their_state = theirs.reset(key)
+        return first, their_state.obs, jax.lax.scan(step, (state, their_state), length=30)
+
+    first, their_first, ((state, _), (found, expected, info)) = play(jnp.ones(1))
+    np.testing.assert_array_equal(first, their_first)
+    for ours_one, theirs_one in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours_one, theirs_one)
+    assert found[2].dtype == bool and found[2].any() and not found[2].all()
+    assert info["metric_success"].dtype == bool and int(state.time) == 30
 
 
 def test_goals_of_another_size_are_refused():

@@ -28,10 +28,12 @@ def make(name):
     return envs.make(name, physics="mujoco")[0]
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def starts(name, count):
     return jax.vmap(make(name).start)(jax.random.split(jax.random.key(0), count))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def random_controls(name, state, key):
     """Controls that uniformly random actions ask for, one row per world."""
     env = make(name)
@@ -93,8 +95,10 @@ def test_a_shared_state_meets_many_controls():
     engine = make("walker").engine
     state = world(starts("walker", 1), 0)
     controls = jax.random.uniform(jax.random.key(0), (3, 6), minval=-1.0, maxval=1.0)
-    after = jax.vmap(engine.step, in_axes=(None, 0))(state, controls)
-    np.testing.assert_array_equal(after.qpos[1], engine.step(state, controls[1]).qpos)
+    after, alone = jax.jit(lambda s, c: (jax.vmap(engine.step, in_axes=(None, 0))(s, c), engine.step(s, c[1])))(
+        state, controls
+    )
+    np.testing.assert_array_equal(after.qpos[1], alone.qpos)
     assert np.unique(np.asarray(after.qvel), axis=0).shape[0] == 3
 
 
@@ -165,12 +169,12 @@ def test_merged_walls_act_like_the_22_boxes():
 
 
 @functools.cache
-def compiled_mjx(name, worlds, substeps=1):
+def compiled_mjx(name, worlds, substeps=1, level=3):
     engine = MjxEngine(make(name).model, substeps)
     state = starts(name, worlds)
     control = random_controls(name, state, jax.random.key(0))
-    # As a run compiles it: other roundings part two worlds in contact.
-    return jax.jit(jax.vmap(engine.step)).lower(state, control).compile({"xla_backend_optimization_level": "3"})
+    # By default as a run compiles it: other roundings part two worlds in contact.
+    return jax.jit(jax.vmap(engine.step)).lower(state, control).compile({"xla_backend_optimization_level": level})
 
 
 def compare(name, state, steps, hold):
@@ -239,7 +243,7 @@ def test_a_tower_stands_and_a_hand_lifts_in_both_engines():
     actions[: len(plan), 1] = plan
     ends, lifted = [], []
     c_step = jax.jit(jax.vmap(MujocoEngine(with_mjx_solver(make(name).model), 20).step))
-    for step in (c_step, compiled_mjx(name, 2, substeps=20)):
+    for step in (c_step, compiled_mjx(name, 2, substeps=20, level=2)):
         now, control_of = state, jax.jit(jax.vmap(make(name).control))
         for index in range(steps):
             now = step(now, control_of(now, actions[index]))

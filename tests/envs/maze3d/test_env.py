@@ -18,29 +18,36 @@ COUNT = 6
 
 
 class Bench:
-    """A scenario with its compiled functions, for a batch of `COUNT`."""
+    """A scenario with its compiled functions, for a batch of `COUNT`; all that they return is in numpy's arrays."""
 
     def __init__(self, name: str, **options: Any) -> None:
         self.env, params = envs.make(f"maze3d_{name}", height=42, width=42, **options)
         self.params = dataclasses.replace(params, max_steps_in_episode=30)
+        self.keys = jax.jit(lambda seed: jax.random.split(jax.random.key(seed), COUNT))
         self.reset = jax.jit(jax.vmap(self.env.reset_env, in_axes=(0, None)))
         self.step = jax.jit(jax.vmap(self.env.step, in_axes=(0, 0, 0, None)))
+        # Without pictures and automatic reset, which take most of the time that a step compiles.
+        self.step_env = jax.jit(jax.vmap(lambda *args: self.env.step_env(*args)[1:], in_axes=(0, 0, 0, None)))
 
-    def start(self, seed: int = 0) -> tuple[jax.Array, EnvState]:
-        return self.reset(self.keys(seed), self.params)
-
-    def keys(self, seed: int) -> jax.Array:
-        return jax.random.split(jax.random.key(seed), COUNT)
+    def start(self, seed: int = 0) -> tuple[np.ndarray, EnvState]:
+        return jax.device_get(self.reset(self.keys(seed), self.params))
 
     def act(self, state: EnvState, name: str, seed: int = 1) -> tuple:
-        actions = jnp.full(COUNT, self.env.actions.index(name))
-        return self.step(self.keys(seed), state, actions, self.params)
+        """Observations, states, rewards, terminations, truncations and infos after an action."""
+        return jax.device_get(self.step(self.keys(seed), state, self.actions(name), self.params))
+
+    def act_unseen(self, state: EnvState, name: str) -> tuple:
+        """States, rewards, terminations and infos after an action without automatic reset."""
+        return jax.device_get(self.step_env(self.keys(1), state, self.actions(name), self.params))
+
+    def actions(self, name: str) -> np.ndarray:
+        return np.full(COUNT, self.env.actions.index(name))
 
 
-def put(state: EnvState, pos: jax.Array, yaw: float | None = None) -> EnvState:
+def put(state: EnvState, pos: np.ndarray, yaw: float | None = None) -> EnvState:
     """Place all agents, at rest."""
-    yaws = state.body.yaw if yaw is None else jnp.full(COUNT, yaw)
-    body = dataclasses.replace(state.body, pos=pos, velocity=jnp.zeros((COUNT, 2)), yaw=yaws)
+    yaws = state.body.yaw if yaw is None else np.full(COUNT, yaw, np.float32)
+    body = dataclasses.replace(state.body, pos=pos, velocity=np.zeros((COUNT, 2), np.float32), yaw=yaws)
     return dataclasses.replace(state, body=body)
 
 
@@ -61,7 +68,7 @@ def collect() -> Bench:
 
 def test_an_episode_is_cut_by_the_clock_and_a_fresh_one_follows(doors: Bench) -> None:
     obs, state = doors.start()
-    assert obs.shape == (COUNT, 42, 42, 3) and obs.dtype == jnp.uint8
+    assert obs.shape == (COUNT, 42, 42, 3) and obs.dtype == np.uint8
     first = state
     for step in range(30):
         obs, state, _, terminated, truncated, info = doors.act(state, "look_left", seed=step)
@@ -70,9 +77,9 @@ def test_an_episode_is_cut_by_the_clock_and_a_fresh_one_follows(doors: Bench) ->
         same_maze = (state.maze.wall == first.maze.wall).all((1, 2))
         assert same_maze.all() if step < 29 else not same_maze.all()
     assert (state.time == 0).all()
-    assert (np.asarray(info["final_observation"]) != np.asarray(obs)).any((1, 2, 3)).all()
+    assert (info["final_observation"] != obs).any((1, 2, 3)).all()
     again, _ = doors.start()
-    assert (np.asarray(again) != np.asarray(obs)).any()
+    assert (again != obs).any()
 
 
 def test_the_goal_pays_and_starts_another_life(doors: Bench) -> None:
@@ -84,8 +91,8 @@ def test_the_goal_pays_and_starts_another_life(doors: Bench) -> None:
     assert info["respawned"].all() and not terminated.any()
     assert (after.collected == 1).all() and (after.time == 1).all()
     assert (after.maze.wall == state.maze.wall).all() and (after.objects.pos == state.objects.pos).all()
-    x, y = np.asarray(after.body.pos).astype(int).T
-    assert np.asarray(after.maze.spawn)[np.arange(COUNT), y, x].all()
+    x, y = after.body.pos.astype(int).T
+    assert after.maze.spawn[np.arange(COUNT), y, x].all()
     np.testing.assert_allclose(info["position"][:, :2], 100 * there.body.pos)
     assert (after.door != state.door).any()
     _, _, reward, *_ = doors.act(after, "look_left")
@@ -95,7 +102,7 @@ def test_the_goal_pays_and_starts_another_life(doors: Bench) -> None:
 def test_fire_changes_pixels_at_random_and_nothing_else(doors: Bench) -> None:
     _, state = doors.start()
     quiet = doors.act(state, "look_left")[1]
-    views = [np.asarray(doors.act(quiet, "fire", seed=seed)[0]).astype(int) for seed in (1, 2)]
+    views = [doors.act(quiet, "fire", seed=seed)[0].astype(int) for seed in (1, 2)]
     left = slice(0, 21)  # the television is at the lower right
     assert (np.abs(views[0] - views[1])[:, 30:, left].mean((1, 2, 3)) > 5).all()
     shot = doors.act(quiet, "fire")[1]
@@ -105,13 +112,13 @@ def test_fire_changes_pixels_at_random_and_nothing_else(doors: Bench) -> None:
     later = shot
     for _ in range(6):
         later = doors.act(later, "look_left")[1]
-    still = [np.asarray(doors.act(s, "look_left", seed=9)[0])[:, :, left].astype(int) for s in (later, later)]
+    still = [doors.act(s, "look_left", seed=9)[0][:, :, left].astype(int) for s in (later, later)]
     np.testing.assert_array_equal(*still)
 
 
 def test_the_television_switches_when_the_agent_fires(doors: Bench) -> None:
     _, state = doors.start()
-    screens = [np.asarray(doors.act(state, name)[0])[:, -21:, -21:] for name in ("look_left", "look_right", "fire")]
+    screens = [doors.act(state, name)[0][:, -21:, -21:] for name in ("look_left", "look_right", "fire")]
     np.testing.assert_array_equal(screens[0], screens[1])
     assert (screens[0] != screens[2]).mean() > 0.9
     assert screens[0].max() <= 254 and screens[0].std() > 60
@@ -119,47 +126,47 @@ def test_the_television_switches_when_the_agent_fires(doors: Bench) -> None:
 
 def test_closed_doors_stop_and_hide(doors: Bench) -> None:
     _, state = doors.start(seed=3)
-    closed = np.argwhere(np.asarray(state.door) > 0)
+    closed = np.argwhere(state.door > 0)
     assert len(closed)
     lane, y, x = closed[0]
-    solid = np.asarray(state.maze.wall[lane])
+    solid = state.maze.wall[lane]
     dy, dx = next((dy, dx) for dy, dx in [(0, 1), (0, -1), (1, 0), (-1, 0)] if not solid[y - dy, x - dx])
-    before = jnp.asarray([x - dx + 0.5, y - dy + 0.5], jnp.float32)
-    state = put(state, jnp.tile(before, (COUNT, 1)), yaw=float(np.arctan2(dy, dx)))
+    before = np.array([x - dx + 0.5, y - dy + 0.5], np.float32)
+    state = put(state, np.tile(before, (COUNT, 1)), yaw=float(np.arctan2(dy, dx)))
     for _ in range(12):
         _, state, *_ = doors.act(state, "forward")
-    assert np.linalg.norm(np.asarray(state.body.pos[lane] - before)) < 0.36
-    opened = dataclasses.replace(state, door=jnp.zeros_like(state.door))
-    views = [np.asarray(doors.act(s, "look_left")[0][lane])[:21].astype(int) for s in (state, opened)]
+    assert np.linalg.norm(state.body.pos[lane] - before) < 0.36
+    opened = dataclasses.replace(state, door=np.zeros_like(state.door))
+    views = [doors.act(s, "look_left")[0][lane][:21].astype(int) for s in (state, opened)]
     assert np.abs(views[0] - views[1]).mean() > 5
 
 
 def test_keys_open_their_doors_and_the_goal_ends_the_episode(puzzle: Bench) -> None:
     _, state = puzzle.start()
-    kinds = np.asarray(state.objects.kind)
+    kinds = state.objects.kind
     assert (kinds[:, 0] == sprites.BALL + 1).all() and (kinds[:, 1] == sprites.KEY + 1).all()
-    _, held, reward, *_ = puzzle.act(put(state, state.objects.pos[:, 1]), "look_left")
+    held, reward, *_ = puzzle.act_unseen(put(state, state.objects.pos[:, 1]), "look_left")
     assert reward.tolist() == [1.0] * COUNT
-    color = np.asarray(state.objects.color[:, 1])
+    color = state.objects.color[:, 1]
     assert (held.held == color + 1).all() and (held.objects.kind[:, 1] == 0).all()
 
     # No other key may lie where the agent is put next: it would take the held one's place.
-    alone = held.objects.kind.at[:, 2:].set(0)
+    alone = np.where(np.arange(kinds.shape[1]) < 2, held.objects.kind, 0)
     held = dataclasses.replace(held, objects=dataclasses.replace(held.objects, kind=alone))
-    doors_of_key = np.asarray(held.door) == (color + 1)[:, None, None]
+    doors_of_key = held.door == (color + 1)[:, None, None]
     y, x = np.array([np.argwhere(d)[0] for d in doors_of_key]).T
-    solid = np.asarray(held.maze.wall)
+    solid = held.maze.wall
     beside = [before_door(solid[lane], y[lane], x[lane]) for lane in range(COUNT)]
-    _, opened, reward, *_ = puzzle.act(put(held, jnp.asarray(beside, jnp.float32)), "look_left")
+    opened, reward, *_ = puzzle.act_unseen(put(held, np.array(beside, np.float32)), "look_left")
     assert reward.tolist() == [1.0] * COUNT
     assert (opened.held == 0).all()
     assert ((held.door > 0).sum((1, 2)) - (opened.door > 0).sum((1, 2))).tolist() == [1] * COUNT
 
-    _, state, reward, terminated, *_ = puzzle.act(put(opened, state.objects.pos[:, 0]), "look_left")
+    state, reward, terminated, _ = puzzle.act_unseen(put(opened, state.objects.pos[:, 0]), "look_left")
     assert reward.tolist() == [50.0] * COUNT and not terminated.any()
     ends = []
     for _ in range(3):
-        _, state, reward, terminated, *_ = puzzle.act(state, "look_left")
+        state, reward, terminated, _ = puzzle.act_unseen(state, "look_left")
         ends.append(bool(terminated.all()))
     assert ends == [False, False, True]
 
@@ -209,18 +216,18 @@ def reached(floor: np.ndarray, pos: np.ndarray) -> np.ndarray:
 
 def test_good_objects_pay_bad_ones_cost_and_ten_end_the_episode(collect: Bench) -> None:
     _, state = collect.start()
-    kinds = np.asarray(state.objects.kind)
+    kinds = state.objects.kind
     assert (kinds > 0).sum(1).tolist() == [20] * COUNT
     assert set(kinds[:, :10].flat) <= {sprites.CAN + 1, sprites.BALLOON + 1}
     total, ended = np.zeros(COUNT), []
     for index in [*range(7), 10, 11, 12]:  # seven good and three bad ones
-        _, state, reward, terminated, _, info = collect.act(put(state, state.objects.pos[:, index]), "look_left")
-        total += np.asarray(reward)
+        state, reward, terminated, info = collect.act_unseen(put(state, state.objects.pos[:, index]), "look_left")
+        total += reward
         assert not terminated.any()
     assert total.tolist() == [4.0] * COUNT
     assert (info["collected"] == 10).all()
     for _ in range(3):
-        _, state, _, terminated, *_ = collect.act(state, "look_left")
+        state, _, terminated, _ = collect.act_unseen(state, "look_left")
         ended.append(bool(terminated.all()))
     assert ended == [False, False, True]
 
@@ -228,26 +235,31 @@ def test_good_objects_pay_bad_ones_cost_and_ten_end_the_episode(collect: Bench) 
 def test_a_scenario_without_reward_says_what_it_would_have_paid() -> None:
     env, params = envs.make("maze3d_norewardnofire", size=7, height=2, width=2)
     assert env.num_actions == 8 and "fire" not in env.actions
-    _, state = env.reset_env(jax.random.key(0), params)
-    state = dataclasses.replace(state, body=dataclasses.replace(state.body, pos=state.objects.pos[0]))
-    _, _, reward, _, info = jax.jit(env.step_env)(jax.random.key(1), state, 4, params)
-    assert (float(reward), float(info["task_reward"])) == (0.0, 10.0)
+
+    @jax.jit
+    def reach_the_goal(key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        _, state = env.reset_env(key, params)
+        state = dataclasses.replace(state, body=dataclasses.replace(state.body, pos=state.objects.pos[0]))
+        _, _, reward, _, info = env.step_env(key, state, 4, params)
+        return reward, info["task_reward"]
+
+    reward, task_reward = reach_the_goal(jax.random.key(0))
+    assert (float(reward), float(task_reward)) == (0.0, 10.0)
 
 
 def test_splits_share_no_key() -> None:
     keys = jax.random.split(jax.random.key(0), 10_000)
-    of_split = jax.vmap(split_key, in_axes=(0, None))
-    words = [np.asarray(jax.random.key_data(of_split(keys, split))) for split in range(len(SPLITS))]
+    of_splits = jax.jit(jax.vmap(jax.vmap(split_key, in_axes=(0, None)), in_axes=(None, 0)))
+    words = np.asarray(jax.random.key_data(of_splits(keys, np.arange(len(SPLITS)))))
     marks = [set((data[:, 0] >> 30).tolist()) for data in words]
     assert marks == [{0}, {1}, {2}, {3}]
     assert len(np.unique(np.concatenate(words), axis=0)) == 40_000
 
 
-def test_reachable_cells_are_those_that_a_walk_can_enter() -> None:
+def test_reachable_cells_are_those_that_a_walk_can_enter(doors: Bench) -> None:
     """Against a fine sampling of the places that the agent's square can have."""
-    env, params = envs.make("maze3d_sparse", size=9)
-    _, state = jax.jit(env.reset_env)(jax.random.key(4), params)
-    wall = np.asarray(state.maze.wall)
+    _, state = doors.start()
+    wall = state.maze.wall[0]
     step = np.arange(0.005, 9, 0.01)
     radius = 0.15
     blocked = np.zeros((len(step), len(step)), bool)
@@ -257,20 +269,29 @@ def test_reachable_cells_are_those_that_a_walk_can_enter() -> None:
             blocked |= wall[y[:, None], x]
     cells = np.floor(step / 0.3).astype(int)
     free_y, free_x = np.nonzero(~blocked)
-    assert int(state.reachable_cells) == len(set(zip(cells[free_y].tolist(), cells[free_x].tolist(), strict=True)))
+    assert int(state.reachable_cells[0]) == len(set(zip(cells[free_y].tolist(), cells[free_x].tolist(), strict=True)))
     assert int(coverage.reachable_cells(jnp.zeros((9, 9), bool).at[4, 4].set(True))) == 16
 
 
 def test_only_where_computes_the_flagged_members_alone() -> None:
     lazy = only_where(lambda x: 10.0 * x)
-    flags = jnp.array([[True, False, True], [False, False, True]])
-    values = jnp.arange(6.0).reshape(2, 3)
+    flags = np.array([[True, False, True], [False, False, True]])
+    values = np.arange(6.0, dtype=np.float32).reshape(2, 3)
     expected = np.where(flags, 10 * values, -1.0)
-    twice = jax.jit(jax.vmap(jax.vmap(lambda f, x: lazy(f, jnp.float32(-1.0), x))))
-    np.testing.assert_array_equal(twice(flags, values), expected)
-    np.testing.assert_array_equal(lazy(True, jnp.float32(-1), jnp.float32(2)), 20)
-    many = jax.vmap(lambda f, x: lazy(f, jnp.float32(-1.0), x))(jnp.arange(100) % 3 == 0, jnp.arange(100.0))
-    np.testing.assert_array_equal(many, np.where(np.arange(100) % 3 == 0, 10 * np.arange(100.0), -1))
+    third = np.arange(100) % 3 == 0
+
+    @jax.jit
+    def at_all_depths(flag: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        def chosen(f: jax.Array, x: jax.Array) -> jax.Array:
+            return lazy(f, jnp.float32(-1.0), x)
+
+        once = jax.vmap(chosen)
+        return jax.vmap(once)(flags, values), chosen(flag, jnp.float32(2)), once(third, jnp.arange(100.0))
+
+    twice, one, many = at_all_depths(True)
+    np.testing.assert_array_equal(twice, expected)
+    np.testing.assert_array_equal(one, 20)
+    np.testing.assert_array_equal(many, np.where(third, 10 * np.arange(100.0), -1))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Invariants of the mazes (episodic_curiosity.md sections 4.2 and 9, point 16), over thousands of seeds."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,9 @@ from envs.maze3d.paths import UNREACHABLE, distances
 from envs.maze3d.types import Maze
 
 SEEDS, BATCH, SIZE = 10_000, 1_000, 17
+
+# Thousands of mazes take longer to compute than to compile.
+optimised = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,7 @@ def mazes() -> tuple[Maze, np.ndarray]:
         return maze, jnp.all(reached == ~maze.wall)
 
     keys = jax.random.split(jax.random.key(0), SEEDS).reshape(-1, BATCH)
-    results = jax.jit(lambda keys: jax.lax.map(jax.vmap(one), keys))(keys)
+    results = optimised(lambda keys: jax.lax.map(jax.vmap(one), keys))(keys)
     return jax.tree.map(lambda x: np.asarray(x).reshape(SEEDS, *x.shape[2:]), results)
 
 
@@ -113,7 +118,7 @@ def lives() -> dict[str, np.ndarray]:
         farthest = jnp.max(jnp.where(begin.maze.spawn, begin.goal_distance, 0))
         return result | {"farthest": jnp.broadcast_to(farthest, (10,))}
 
-    results = jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(1), 2_000))
+    results = optimised(jax.vmap(episode))(jax.random.split(jax.random.key(1), 2_000))
     return {name: np.asarray(value) for name, value in results.items()}
 
 
