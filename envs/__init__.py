@@ -12,6 +12,9 @@ import difflib
 import importlib
 from typing import Any
 
+import envs.gymnax_import  # noqa: F401
+
+# isort: split
 from gymnax.environments import environment
 
 from envs.base import ExplorationEnvironment, GoalEnvironment
