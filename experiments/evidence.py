@@ -42,7 +42,7 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
         RunError: no run there, or one without an evaluation.
     """
     config, start = directory.read_config_as(RunConfig), directory.read_starts()[-1]
-    wall = _wall_seconds(directory)
+    wall = read_wall_seconds(directory.path / TIMING)
     seeds = [
         {"seed": config.seed + index} | _evaluations(path / "metrics.jsonl", wall)
         for index, path in enumerate(directory.seed_directories())
@@ -56,10 +56,6 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
         "seeds": seeds,
     }
     return f"{config.preset}_{config.method}", evidence
-
-
-def _wall_seconds(directory: RunDirectory) -> dict[int, float]:
-    return read_wall_seconds(directory.path / TIMING)
 
 
 def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
@@ -113,7 +109,8 @@ def _read(path: Path) -> Evidence:
 
 def write_page(folder: Path) -> Path:
     """Curves and tables of everything in the folder; returns the page's path."""
-    groups = {path.stem: _read(path) for path in sorted(folder.glob("*.json")) if "seeds" in _read(path)}
+    files = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
+    groups = {name: content for name, content in files.items() if "seeds" in content}
     if not groups:
         raise RunError(f"{folder} holds no evidence; name runs with --runs")
     panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)

@@ -19,8 +19,6 @@ import numpy as np
 import pytest
 
 from experiments import evidence
-from experiments.cli import parse_run
-from experiments.config import RunConfig
 from experiments.logs import read_goals
 from peg_jax.peg.training import SeedState, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
@@ -30,7 +28,8 @@ from tests.experiments.processes import ENVIRONMENT, Ended, checkpoint, differin
 
 pytestmark = pytest.mark.slow
 
-DEFAULT = "python -m experiments.peg --env=point_maze"  # takes a quarter of an hour: its options are read, no more
+# Of the default preset the command is tested, not the quarter of an hour that it takes.
+SHORT = {"python -m experiments.peg --env=point_maze": ["--preset=smoke", "--steps=400", "--logdir=runs/default"]}
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +38,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     cwd = tmp_path_factory.mktemp("shown")
     printed = {"cwd": str(cwd)}
     for line in commands():
-        if line == DEFAULT:
-            continue
-        words = [sys.executable, *shlex.split(line)[1:]]
+        words = [sys.executable, *shlex.split(line)[1:], *SHORT.get(line, [])]
         done = subprocess.run(words, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
         printed[line] = done.stdout
@@ -55,9 +52,7 @@ def trained(shown: dict[str, str]) -> Path:
 
 
 def test_all_commands_work(shown: dict[str, str]) -> None:
-    assert len(shown) >= 11
-    config, _ = parse_run(RunConfig, shlex.split(DEFAULT)[3:])
-    assert (config.env, config.preset, config.method) == ("point_maze", "fast", "peg")
+    assert len(shown) >= 12 and SHORT.keys() <= shown.keys()
 
 
 def test_metrics_have_the_names_of_the_original(trained: Path) -> None:

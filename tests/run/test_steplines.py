@@ -47,3 +47,10 @@ def test_a_full_disk_is_one_error_and_leaves_nothing_to_flush(tmp_path: Path) ->
     with pytest.raises(DiskError, match=r"cannot write .*x\.jsonl: No space left"):
         lines.write({"step": 1})
     lines.close()
+
+
+def test_a_file_that_cannot_be_set_aside_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").mkdir()
+    (tmp_path / "x.discarded.jsonl" / "full").mkdir(parents=True)
+    with pytest.raises(DiskError, match=r"cannot write .*x\.jsonl"):
+        StepLines(tmp_path / "x.jsonl")
