@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from peg_jax.peg.config import AgentConfig, PEGConfig
 from peg_jax.peg.networks import Spec
-from peg_jax.peg.rssm import feature_size, stoch_size
+from peg_jax.peg.rssm import feature_size, predicted_size, stoch_size
 
 
 class Layers(NamedTuple):
@@ -45,11 +45,15 @@ class _Sizes:
 
     def __init__(self, config: AgentConfig, spec: Spec) -> None:
         model, distance, ensemble = config.world_model, config.distance, config.disagreement
-        feature, embed, stats = feature_size(model), model.units, model.stoch * (model.classes or 2)
+        feature, embed = feature_size(model), model.units + model.grounded
+        inferred = model.stoch * (model.classes or 2)
+        stats = inferred + 2 * model.grounded
         observed = spec.obs_size * (1 + 2 * model.octaves)
         self.encoder = _mlp(observed, model.encoder_layers, model.units, 0)
         self.decoder = _mlp(feature, model.decoder_layers, model.units, spec.obs_size)
         self.embed_head = _mlp(feature, model.decoder_layers, model.units, embed)
+        if model.grounded:
+            self.decoder, self.embed_head = Layers(0, 0), self.encoder
         gru_inputs, hidden = model.hidden + model.deter, model.hidden
         read, self.prior_memory = (stoch_size(model) + spec.action_size) * hidden, 0
         if model.sine_scale:
@@ -57,13 +61,13 @@ class _Sizes:
             read = _sum(_of_goal(feature, spec.action_size, 2, hidden, hidden, model.sine_scale)).forward
         advance = read + gru_inputs * 3 * model.deter
         self.prior_step = advance + model.deter * model.hidden + model.hidden * stats
-        self.posterior = (model.deter + embed) * model.hidden + model.hidden * stats
+        self.posterior = (model.deter + embed) * model.hidden + model.hidden * inferred
         self.distance, self.distance_context = _of_goal(
             embed, embed, distance.layers, distance.units, 1, distance.sine_scale
         )
-        self.member = _mlp(feature + spec.action_size, ensemble.layers, ensemble.units, stoch_size(model))
+        self.member = _mlp(feature + spec.action_size, ensemble.layers, ensemble.units, predicted_size(model))
         if ensemble.sine_scale:
-            tower_sizes = (ensemble.layers, ensemble.units, stoch_size(model), ensemble.sine_scale)
+            tower_sizes = (ensemble.layers, ensemble.units, predicted_size(model), ensemble.sine_scale)
             self.member = _sum(_of_goal(feature, spec.action_size, *tower_sizes))
         actions = spec.action_size * (1 if spec.discrete else 2)
         achiever = (config.achiever.layers, config.achiever.units)
@@ -93,7 +97,7 @@ def needed_update_flops(config: PEGConfig, spec: Spec) -> dict[str, float]:
     pairs = agent.distance.positives + negatives
 
     model = _trained(sizes.encoder) + 3 * (sizes.prior_step + sizes.posterior) + 3 * sizes.decoder.forward
-    model += _trained(sizes.embed_head)
+    model += 0 if agent.world_model.grounded else _trained(sizes.embed_head)
 
     def dreamt(actor: Layers, critic: Layers, reward: int) -> int:
         return _trained(actor) + 2 * sizes.prior_step + 2 * reward + 2 * critic.forward + _trained(critic)
@@ -131,7 +135,7 @@ def _counting_steps(agent: AgentConfig, sizes: _Sizes, rows: int, starts: int) -
     imitation = states * (_trained(actor) + _trained(context))
     regressed = horizon * starts * _trained(critic) + starts * _trained(context)
     paired = (horizon * starts + rows) * (_trained(critic) + _trained(context))
-    goals = rows * sizes.embed_head.forward
+    goals = 0 if agent.world_model.grounded else rows * sizes.embed_head.forward
     return dream + judge + values + tries + imitation + regressed + paired + goals
 
 

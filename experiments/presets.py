@@ -214,7 +214,11 @@ _SMOKE_BODIES: Changes = {
 
 # What a task needs beside a preset made for Point Maze.
 PRESETS_FOR: dict[tuple[str, str], Changes] = {
-    ("fast", "point_maze"): {"loop.subgoal_threshold": 2.0},
+    ("fast", "point_maze"): {
+        "agent.world_model.grounded": 2,
+        "agent.world_model.stoch": 4,
+        "loop.subgoal_threshold": 2.0,
+    },
     ("fast", "walker"): _FAST_BODIES,
     ("fast", "ant_maze"): {
         **_FAST_BODIES,

@@ -31,6 +31,19 @@ def elu_and_sines(z: Array, scale: float) -> Array:
     return jnp.concatenate([elu(z), jnp.sin(scale * z)], axis=-1)
 
 
+def fourier_features(x: Array, octaves: int, period: Array | float) -> Array:
+    """Each entry with sines and cosines of `octaves` periods, each half the one before, `[..., D (1 + 2 octaves)]`.
+
+    Multi-layer perceptrons of raw coordinates learn fine structure last (Tancik et al., NeurIPS 2020); 0 octaves leave
+    `x [..., D]` alone.
+    """
+    if octaves == 0:
+        return x
+    angles = x[..., None] * (2.0 * jnp.pi / period) * 2.0 ** jnp.arange(octaves)
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    return jnp.concatenate([x, waves.reshape(*x.shape[:-1], -1)], axis=-1)
+
+
 def glorot_uniform(fan_in: int, fan_out: int) -> nn.initializers.Initializer:
     """Glorot-uniform initialiser with an explicit fan-in, for a kernel that is stored in several slices."""
     limit = (6.0 / (fan_in + fan_out)) ** 0.5

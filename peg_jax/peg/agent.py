@@ -116,7 +116,7 @@ def choose_starts(
     flat = jax.tree.map(lambda x: x.reshape(length * size, *x.shape[2:]), inference)
     sequence = jnp.tile(jnp.arange(size), length)
     embeds = inference.embeds
-    if config.reaching.enabled:
+    if config.reaching.enabled and not config.world_model.grounded:
         embeds = _mix_predicted(config, nets, params, inference, rng.named(key, "predicted"))
     if config.imagination.goals == "record":
         goals = world_model.encode(nets, params, batch.goal.reshape(length * size, -1))

@@ -29,6 +29,7 @@ class WorldModelConfig:
     octaves: int = static(0)  # sine and cosine pairs per input of the encoder, each of half the period before
     period: float = 32.0  # longest of these periods, in units of the observation
     sine_scale: float = static(0.0)  # above 0: the RSSM's input layer is a `GoalMLP` of state and action
+    grounded: int = static(0)  # length of the observation, to make it a part of the latent state; 0 decodes it instead
     residual: bool = static(False)  # the prior predicts the change of the stochastic state, not the state
     min_std: float = 0.1  # floor of the latents' standard deviation
     decoder_std: float = 1.0  # standard deviation of the decoder's Gaussian, in units of the observation

@@ -63,20 +63,22 @@ def reward(net: Network, params: Params, inputs: Array, config: DisagreementConf
     return intrinsic_reward(predict(net, params, inputs), config)
 
 
-def training_data(latents: Latent, action: Array, config: DisagreementConfig) -> tuple[Array, Array]:
+def training_data(latents: Latent, action: Array, size: int, config: DisagreementConfig) -> tuple[Array, Array]:
     """Inputs and targets from posterior sequences.
 
     Args:
         latents: `[T, B, ...]`.
         action: `[T, B, A]`, each the action that led into its record.
+        size: S, the leading entries of the stochastic state that are predicted.
         config: the alignment.
 
     Returns:
-        `(inputs [(T-1) B, F + A], targets [(T-1) B, S])`: the next posterior sample is the target.
+        `(inputs [(T-1) B, F + A], targets [(T-1) B, S])`: the next posterior sample is the target, less what is
+        computed from it.
     """
     aligned = action[:-1] if config.condition == "previous_action" else action[1:]
     inputs = jnp.concatenate([latents.feature[:-1], aligned], axis=-1)
-    return inputs.reshape(-1, inputs.shape[-1]), latents.stoch[1:].reshape(-1, latents.stoch.shape[-1])
+    return inputs.reshape(-1, inputs.shape[-1]), latents.stoch[1:, ..., :size].reshape(-1, size)
 
 
 def loss(params: Params, net: Network, inputs: Array, targets: Array) -> Array:
@@ -88,7 +90,7 @@ def update(
     learner: Learner, net: Network, latents: Latent, action: Array, config: DisagreementConfig
 ) -> tuple[Learner, Metrics]:
     """One gradient step of all members on a batch of posterior sequences."""
-    inputs, targets = training_data(latents, action, config)
+    inputs, targets = training_data(latents, action, net.outputs, config)
     value, grads = jax.value_and_grad(loss)(learner.params, net, inputs, targets)
     learner, norm = apply_gradients(learner, grads, config.optimizer, value)
     return learner, {"expl_expl_loss": value, "expl_expl_grad_norm": norm["grad_norm"]}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from peg_jax.core.nets import MLP, GoalMLP, Network
 from peg_jax.peg.config import ActorCriticConfig, AgentConfig, DisagreementConfig, DistanceConfig
-from peg_jax.peg.rssm import RSSM, feature_size, stoch_size
+from peg_jax.peg.rssm import RSSM, feature_size, predicted_size
 
 Sizes = ActorCriticConfig | DisagreementConfig | DistanceConfig
 
@@ -33,8 +33,8 @@ class Networks(NamedTuple):
 
     encoder: MLP
     rssm: RSSM
-    decoder: MLP
-    embed_head: MLP
+    decoder: MLP | None  # None, and no embed head: the latent state holds the observation itself
+    embed_head: MLP | None
     distance: Network
     achiever: ActorCriticNets
     explorer: ActorCriticNets
@@ -45,7 +45,7 @@ def make_networks(config: AgentConfig, spec: Spec) -> Networks:
     """Every module, with the layer sizes of peg.md sections 1-3."""
     dtype = jnp.dtype(config.dtype)
     model = config.world_model
-    feature, embed = feature_size(model), model.units
+    feature, embed = feature_size(model), model.units + model.grounded
 
     def mlp(inputs: int, layers: int, units: int, outputs: int = 0, context: int = 0) -> MLP:
         return MLP(inputs, layers, units, outputs, context, dtype)
@@ -65,13 +65,16 @@ def make_networks(config: AgentConfig, spec: Spec) -> Networks:
     def plain(inputs: int, sizes: ActorCriticConfig, outputs: int) -> Network:
         return mlp(inputs, sizes.layers, sizes.units, outputs)
 
-    ensemble, stoch, action = config.disagreement, stoch_size(model), spec.action_size
+    def head(outputs: int) -> MLP | None:
+        return None if model.grounded else mlp(feature, model.decoder_layers, model.units, outputs)
+
+    ensemble, stoch, action = config.disagreement, predicted_size(model), spec.action_size
     member = mlp(feature + action, ensemble.layers, ensemble.units, stoch)
     return Networks(
         encoder=mlp(spec.obs_size * (1 + 2 * model.octaves), model.encoder_layers, model.units),
         rssm=RSSM(model, embed, spec.action_size, dtype),
-        decoder=mlp(feature, model.decoder_layers, model.units, spec.obs_size),
-        embed_head=mlp(feature, model.decoder_layers, model.units, embed),
+        decoder=head(spec.obs_size),
+        embed_head=head(embed),
         distance=of_goal(embed, config.distance, 1),
         achiever=actor_critic(of_goal, config.achiever),
         explorer=actor_critic(plain, config.explorer),

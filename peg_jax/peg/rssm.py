@@ -6,10 +6,12 @@ import jax.numpy as jnp
 from flax import struct
 
 from peg_jax.core import distributions
-from peg_jax.core.nets import GoalMLP, elu
+from peg_jax.core.nets import GoalMLP, elu, fourier_features
 from peg_jax.core.remat import keep, lean
 from peg_jax.core.types import Array, Key, Params
 from peg_jax.peg.config import WorldModelConfig
+
+GROUNDED_SHARE = 0.1  # of the latents' least deviation, the deviation of an observed entry that is one of them
 
 Stats = dict[str, Array]  # {"mean", "std"} [..., S] of Gaussian latents, or {"logits"} [..., S, C] of categorical ones
 
@@ -29,7 +31,12 @@ class Latent:
 
 def stoch_size(config: WorldModelConfig) -> int:
     """Length of the flattened stochastic part."""
-    return config.stoch * max(1, config.classes)
+    return predicted_size(config) + 2 * config.octaves * config.grounded
+
+
+def predicted_size(config: WorldModelConfig) -> int:
+    """Length of the stochastic part that has a distribution; after it come waves of the grounded entries."""
+    return config.grounded + config.stoch * max(1, config.classes)
 
 
 def feature_size(config: WorldModelConfig) -> int:
@@ -79,15 +86,15 @@ class RSSM(nn.Module):
         def dense(units: int) -> nn.Dense:
             return nn.Dense(units, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform())
 
-        stats = self.config.stoch * (self.config.classes or 2)
+        inferred, observed = self.config.stoch * (self.config.classes or 2), 2 * self.config.grounded
         if self.config.sine_scale:
             self.input_net = self._product_net()
         else:
             self.input_layer = dense(self.config.hidden)
         self.gru = dense(3 * self.config.deter)
         self.gru_norm = nn.LayerNorm(epsilon=1e-3, dtype=jnp.float32)
-        self.prior_hidden, self.prior_out = dense(self.config.hidden), dense(stats)
-        self.posterior_hidden, self.posterior_out = dense(self.config.hidden), dense(stats)
+        self.prior_hidden, self.prior_out = dense(self.config.hidden), dense(observed + inferred)
+        self.posterior_hidden, self.posterior_out = dense(self.config.hidden), dense(inferred)
 
     def advance(self, latent: Latent, action: Array) -> Array:
         """Next deterministic state `[..., H]` after `action [..., A]`."""
@@ -107,12 +114,22 @@ class RSSM(nn.Module):
     def prior(self, deter: Array, previous: Array) -> Stats:
         """Distribution of the stochastic state before the observation; `previous [..., S]` is the last step's."""
         stats = self._stats(self.prior_out(elu(self.prior_hidden(deter))))
-        return stats | {"mean": previous + stats["mean"]} if self.config.residual else stats
+        if not self.config.residual:
+            return stats
+        return stats | {"mean": previous[..., : predicted_size(self.config)] + stats["mean"]}
 
     def posterior(self, deter: Array, embed: Array) -> Stats:
-        """Distribution of the stochastic state after the observation's embedding `[..., E]`."""
+        """Distribution of the stochastic state after the observation's embedding `[..., E]`.
+
+        Grounded entries come first: they are the observation, with which the embedding ends.
+        """
         hidden = elu(self.posterior_hidden(jnp.concatenate([deter, embed], axis=-1)))
-        return self._stats(self.posterior_out(hidden))
+        stats = self._stats(self.posterior_out(hidden))
+        if not self.config.grounded:
+            return stats
+        obs = embed[..., -self.config.grounded :].astype(jnp.float32)
+        observed = {"mean": obs, "std": jnp.broadcast_to(GROUNDED_SHARE * self.config.min_std, obs.shape)}
+        return {name: jnp.concatenate([observed[name], stats[name]], axis=-1) for name in observed}
 
     def initialise(self) -> None:
         """Touch every parameter: the method to hand to `init`."""
@@ -126,6 +143,17 @@ class RSSM(nn.Module):
             return {"logits": raw.reshape(*raw.shape[:-1], self.config.stoch, self.config.classes)}
         mean, raw_std = jnp.split(raw, 2, axis=-1)
         return {"mean": mean, "std": distributions.bounded_std(raw_std, self.config.min_std)}
+
+
+def with_waves(config: WorldModelConfig, stoch: Array) -> Array:
+    """The stochastic state `[..., P]` followed by waves of its grounded entries, `[..., S]`.
+
+    All that reads the latent then sees the imagined observation as the encoder sees a real one.
+    """
+    if not config.grounded:
+        return stoch
+    obs = stoch[..., : config.grounded]
+    return jnp.concatenate([stoch, fourier_features(obs, config.octaves, config.period)[..., config.grounded :]], -1)
 
 
 def sample_stoch(stats: Stats, key: Key) -> Array:
@@ -205,7 +233,7 @@ def observe_step(
     latent, action = jax.tree.map(lambda x: x * keep, (latent, action))
     deter = rssm.apply(params, latent, action, method=RSSM.advance)
     stats = rssm.apply(params, deter, embed, method=RSSM.posterior)
-    return Latent(sample_stoch(stats, key), deter), stats
+    return Latent(with_waves(rssm.config, sample_stoch(stats, key)), deter), stats
 
 
 def observe(rssm: RSSM, params: Params, embeds: Array, actions: Array, key: Key) -> tuple[Latent, Stats, Stats]:
@@ -242,4 +270,5 @@ def imagine_step(rssm: RSSM, params: Params, latent: Latent, action: Array, key:
     """One step of the prior: `latent [N, ...]` and `action [N, A]` to the next latent, sampled or the prior's mean."""
     deter = rssm.apply(params, latent, action, method=RSSM.advance)
     stats = rssm.apply(params, deter, latent.stoch, method=RSSM.prior)
-    return Latent(sample_stoch(stats, key) if sample else mean_stoch(stats), deter)
+    stoch = sample_stoch(stats, key) if sample else mean_stoch(stats)
+    return Latent(with_waves(rssm.config, stoch), deter)

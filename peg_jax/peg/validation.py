@@ -104,13 +104,14 @@ def validate(config: PEGConfig, episode_steps: int, goal_size: int) -> None:
     Args:
         config: the algorithm's options.
         episode_steps: steps of one episode of the environment.
-        goal_size: dimensions of a goal.
+        goal_size: dimensions of a goal, which is a whole observation.
 
     Raises:
         ConfigError: names the option, its value and what would work.
     """
     _validate_ranges(config)
     _validate_parts(config)
+    _validate_grounded(config, goal_size)
     _validate_planner(config.planner, episode_steps, goal_size)
     agent, replay, loop = config.agent, config.replay, config.loop
     horizon = agent.imagination.horizon
@@ -183,6 +184,14 @@ def _validate_parts(config: PEGConfig) -> None:
         config.replay.batch,
         "negative pairs need two different sequences; use at least 2",
     )
+
+
+def _validate_grounded(config: PEGConfig, obs_size: int) -> None:
+    model = config.agent.world_model
+    hint = f"use 0, or the observation's {obs_size} entries"
+    require(model.grounded in (0, obs_size), "agent.world-model.grounded", model.grounded, hint)
+    hint = "observations are no categories; use Gaussian latents (--agent.world-model.classes=0)"
+    require(not (model.grounded and model.classes), "agent.world-model.grounded", model.grounded, hint)
 
 
 def _validate_planner(planner: PlannerConfig, episode_steps: int, goal_size: int) -> None:

@@ -6,7 +6,7 @@ from flax import struct
 
 from peg_jax.core import rng
 from peg_jax.core.distributions import LOG_SQRT_2PI, unit_normal_log_prob
-from peg_jax.core.nets import init_mlp
+from peg_jax.core.nets import fourier_features, init_mlp
 from peg_jax.core.optim import Learner, apply_gradients
 from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array, Key, Metrics, Params
@@ -25,41 +25,30 @@ class Inference:
 
 
 def init(nets: Networks, key: Key) -> Params:
-    """Fresh parameters of the four parts."""
-    return {
-        "encoder": init_mlp(nets.encoder, rng.named(key, "encoder")),
-        "rssm": nets.rssm.init(rng.named(key, "rssm"), method=RSSM.initialise),
-        "decoder": init_mlp(nets.decoder, rng.named(key, "decoder")),
-        "embed_head": init_mlp(nets.embed_head, rng.named(key, "embed_head")),
-    }
+    """Fresh parameters of the four parts; grounded latents need no decoder and no embed head."""
+    networks = {"encoder": nets.encoder, "decoder": nets.decoder, "embed_head": nets.embed_head}
+    params = {name: init_mlp(net, rng.named(key, name)) for name, net in networks.items() if net is not None}
+    return params | {"rssm": nets.rssm.init(rng.named(key, "rssm"), method=RSSM.initialise)}
 
 
 def encode(nets: Networks, params: Params, obs: Array) -> Array:
-    """Embedding `[..., E]` of observations or goals `[..., D]`."""
+    """Embedding `[..., E]` of observations or goals `[..., D]`; of grounded latents it ends in the observation."""
     config = nets.rssm.config
-    return nets.encoder.apply(params["encoder"], fourier_features(obs, config.octaves, config.period))
-
-
-def fourier_features(obs: Array, octaves: int, period: Array | float) -> Array:
-    """Observations with sines and cosines of `octaves` periods each, `[..., D] -> [..., D (1 + 2 octaves)]`.
-
-    Multi-layer perceptrons of raw coordinates learn fine structure last (Tancik et al., NeurIPS 2020); 0 octaves, the
-    published encoder, leaves the observation alone.
-    """
-    if octaves == 0:
-        return obs
-    angles = obs[..., None] * (2.0 * jnp.pi / period) * 2.0 ** jnp.arange(octaves)
-    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
-    return jnp.concatenate([obs, waves.reshape(*obs.shape[:-1], -1)], axis=-1)
+    embed = nets.encoder.apply(params["encoder"], fourier_features(obs, config.octaves, config.period))
+    return jnp.concatenate([embed, obs], axis=-1) if config.grounded else embed
 
 
 def decode(nets: Networks, params: Params, feature: Array) -> Array:
     """Observation `[..., D]` that a feature `[..., F]` stands for."""
+    if nets.decoder is None:
+        return feature[..., : nets.rssm.config.grounded]
     return nets.decoder.apply(params["decoder"], feature)
 
 
 def predict_embed(nets: Networks, params: Params, feature: Array) -> Array:
     """The embed head: the embedding `[..., E]` that an imagined state would have if it were observed."""
+    if nets.embed_head is None:
+        return encode(nets, params, decode(nets, params, feature))
     return nets.embed_head.apply(params["embed_head"], feature)
 
 
@@ -67,6 +56,8 @@ def loss(
     params: Params, nets: Networks, batch: Episode, key: Key, config: WorldModelConfig
 ) -> tuple[Array, tuple[Metrics, Inference]]:
     """Negative evidence bound plus the embed head's regression (peg.md section 1.5).
+
+    Of grounded latents the KL is all: that of the observation's entries is the likelihood of the next observation.
 
     Args:
         params: of the world model.
@@ -80,24 +71,33 @@ def loss(
     """
     embeds = encode(nets, params, batch.obs)
     latents, posterior, prior = rssm_module.observe(nets.rssm, params["rssm"], embeds, batch.action, key)
-    feature = latents.feature
     kl, mean_kl = rssm_module.kl_loss(posterior, prior, config)
-    reconstruction = -observation_log_prob(decode(nets, params, feature), batch.obs, config.decoder_std).mean()
-    target = jax.lax.stop_gradient(embeds)
-    predicted = predict_embed(nets, params, jax.lax.stop_gradient(feature))
-    embed_loss = -unit_normal_log_prob(predicted, target).mean()
-    total = config.kl_scale * kl + reconstruction + embed_loss
+    total = config.kl_scale * kl
     metrics = {
-        "model_loss": total,
         "kl_loss": kl,
-        "observation_loss": reconstruction,
-        "embed_loss": embed_loss,
-        "embed_error": jnp.sqrt(jnp.mean(jnp.square(predicted - target))),
         "model_kl": mean_kl,
         "prior_ent": rssm_module.entropy(prior).mean(),
         "post_ent": rssm_module.entropy(posterior).mean(),
     }
-    return total, (metrics, jax.lax.stop_gradient(Inference(latents, embeds)))
+    if not config.grounded:
+        heads, more = _heads_loss(params, nets, latents.feature, embeds, batch.obs, config)
+        total, metrics = total + heads, metrics | more
+    return total, (metrics | {"model_loss": total}, jax.lax.stop_gradient(Inference(latents, embeds)))
+
+
+def _heads_loss(
+    params: Params, nets: Networks, feature: Array, embeds: Array, obs: Array, config: WorldModelConfig
+) -> tuple[Array, Metrics]:
+    """Reconstruction, and the embed head's regression, which sends no gradient into the rest."""
+    reconstruction = -observation_log_prob(decode(nets, params, feature), obs, config.decoder_std).mean()
+    target = jax.lax.stop_gradient(embeds)
+    predicted = predict_embed(nets, params, jax.lax.stop_gradient(feature))
+    embed_loss = -unit_normal_log_prob(predicted, target).mean()
+    return reconstruction + embed_loss, {
+        "observation_loss": reconstruction,
+        "embed_loss": embed_loss,
+        "embed_error": jnp.sqrt(jnp.mean(jnp.square(predicted - target))),
+    }
 
 
 def observation_log_prob(mean: Array, target: Array, std: Array | float) -> Array:

@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from peg_jax.core import nets
-from peg_jax.core.nets import MLP, GoalMLP, elu, init_ensemble, score_with_gradient
+from peg_jax.core.nets import MLP, GoalMLP, elu, fourier_features, init_ensemble, score_with_gradient
 
 init_mlp = jax.jit(nets.init_mlp, static_argnums=0)  # faster to compile as one program
 
@@ -145,3 +145,14 @@ def test_a_goal_network_learns_a_relation_of_state_and_goal_that_a_plain_one_doe
 
     plain = MLP(inputs=2, layers=3, units=32, outputs=1, context=2)
     assert error(goal_net()) < 0.5 * error(plain)
+
+
+def test_without_octaves_a_vector_stays_as_it_is() -> None:
+    x = jnp.array([[0.3, -4.0]])
+    np.testing.assert_array_equal(fourier_features(x, 0, 32.0), x)
+
+
+def test_octaves_add_sines_and_cosines_of_halved_periods() -> None:
+    waves = np.asarray(fourier_features(jnp.array([2.0]), 2, 8.0))
+    angles = np.array([np.pi / 2, np.pi])  # a quarter of 8, half of 4
+    np.testing.assert_allclose(waves, [2.0, *np.sin(angles), *np.cos(angles)], atol=1e-6)

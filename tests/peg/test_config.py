@@ -86,6 +86,17 @@ def test_categories_have_no_difference_to_predict() -> None:
         validate(config, STEPS, GOAL_SIZE)
 
 
+WHOLE = f"use 0, or .* {GOAL_SIZE} entries"
+
+
+@pytest.mark.parametrize(("grounded", "classes", "remedy"), [(GOAL_SIZE + 1, 0, WHOLE), (GOAL_SIZE, 2, "classes=0")])
+def test_all_of_an_observation_is_grounded_or_nothing_and_no_category(grounded: int, classes: int, remedy: str) -> None:
+    config = tiny.replace(tiny.config(), "agent.world_model.grounded", grounded)
+    config = tiny.replace(config, "agent.world_model.classes", classes)
+    with pytest.raises(ConfigError, match=rf"--agent\.world-model\.grounded={grounded} .*{remedy}"):
+        validate(config, STEPS, GOAL_SIZE)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

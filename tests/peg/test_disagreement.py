@@ -52,13 +52,13 @@ def test_inputs_pair_a_feature_with_the_named_action_and_the_target_is_the_next_
 ) -> None:
     length, batch = 5, 2
     times = jnp.broadcast_to(jnp.arange(float(length))[:, None, None], (length, batch, 1))
-    latents = Latent(stoch=times, deter=times + 100.0)
+    latents = Latent(stoch=jnp.concatenate([times, -times], axis=-1), deter=times + 100.0)
     config = DisagreementConfig(condition=condition)  # type: ignore[arg-type]
-    inputs, targets = disagreement.training_data(latents, times + 1000.0, config)
-    assert inputs.shape == ((length - 1) * batch, 3)
+    inputs, targets = disagreement.training_data(latents, times + 1000.0, 1, config)
+    assert inputs.shape == ((length - 1) * batch, 4)
     at = jnp.repeat(jnp.arange(4.0), batch)
-    np.testing.assert_array_equal(inputs, jnp.stack([at, at + 100, at + offset + 1000], axis=-1))
-    np.testing.assert_array_equal(targets[:, 0], at + 1)
+    np.testing.assert_array_equal(inputs, jnp.stack([at, -at, at + 100, at + offset + 1000], axis=-1))
+    np.testing.assert_array_equal(targets, at[:, None] + 1)
 
 
 def test_members_that_multiply_state_and_action_read_both() -> None:

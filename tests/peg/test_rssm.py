@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from peg_jax.core.nets import fourier_features
 from peg_jax.core.types import Array
 from peg_jax.peg import rssm
 from peg_jax.peg.config import WorldModelConfig
@@ -201,3 +202,18 @@ def test_a_residual_prior_predicts_the_change_of_the_state() -> None:
     second = jax.tree.map(lambda x: x[1], latents)
     dreamt = rssm.imagine_step(residual, params, second, actions[2], jax.random.key(4), sample=False)
     np.testing.assert_allclose(dreamt.stoch, prior["mean"][2], atol=1e-6)
+
+
+def test_grounded_entries_are_the_observation_and_bring_the_waves_of_what_is_imagined() -> None:
+    config = dataclasses.replace(GAUSSIAN, grounded=2, octaves=3, period=8.0, residual=True)
+    net = RSSM(config, embed_size=6, action_size=2)
+    params = net.init(jax.random.key(0), method=RSSM.initialise)
+    embeds = jax.random.normal(jax.random.key(1), (3, 4, 6))
+    actions = jax.random.normal(jax.random.key(2), (3, 4, 2))
+    latents, posterior, prior = rssm.observe(net, params, embeds, actions, jax.random.key(3))
+    np.testing.assert_array_equal(posterior["mean"][..., :2], embeds[..., -2:])
+    assert prior["mean"].shape == posterior["mean"].shape == (3, 4, 5)
+    dreamt = rssm.imagine_step(net, params, jax.tree.map(lambda x: x[-1], latents), actions[0], jax.random.key(4))
+    assert dreamt.stoch.shape[-1] == rssm.stoch_size(config) == 5 + 2 * 2 * 3
+    waves = fourier_features(dreamt.stoch[:, :2], 3, 8.0)[:, 2:]
+    np.testing.assert_array_equal(dreamt.stoch[:, 5:], waves)

@@ -9,6 +9,7 @@ from peg_jax.core.types import Array
 from peg_jax.peg import world_model
 from peg_jax.peg.config import AgentConfig
 from peg_jax.peg.networks import Networks, make_networks
+from peg_jax.peg.rssm import GROUNDED_SHARE
 from tests.peg import tiny
 
 CONFIG = tiny.agent_config()
@@ -81,12 +82,15 @@ def test_defaults_are_the_published_ones() -> None:
     assert (model.kl_free, model.kl_balance, model.kl_scale, model.optimizer.learning_rate) == (1.0, 0.8, 1.0, 3e-4)
 
 
-def test_without_octaves_the_encoder_reads_the_raw_observation() -> None:
-    x = jnp.array([[0.3, -4.0]])
-    np.testing.assert_array_equal(world_model.fourier_features(x, 0, 32.0), x)
-
-
-def test_octaves_add_sines_and_cosines_of_halved_periods() -> None:
-    waves = np.asarray(world_model.fourier_features(jnp.array([2.0]), 2, 8.0))
-    angles = np.array([np.pi / 2, np.pi])  # a quarter of 8, half of 4
-    np.testing.assert_allclose(waves, [2.0, *np.sin(angles), *np.cos(angles)], atol=1e-6)
+def test_grounded_latents_need_no_heads_and_decode_to_the_observation() -> None:
+    config = tiny.replace(tiny.agent_config(), "world_model.grounded", tiny.SIZE)
+    nets, batch = make_networks(config, tiny.spec()), tiny.random_batch(jax.random.key(1))
+    params = world_model.init(nets, jax.random.key(0))
+    assert params.keys() == {"encoder", "rssm"}
+    _, (metrics, inference) = world_model.loss(params, nets, batch, jax.random.key(2), config.world_model)
+    assert float(metrics["model_loss"]) == pytest.approx(float(metrics["kl_loss"]))
+    decoded = world_model.decode(nets, params, inference.latents.feature)
+    deviation = config.world_model.min_std * GROUNDED_SHARE
+    assert 0.5 * deviation < float(jnp.std(decoded - batch.obs)) < 1.5 * deviation
+    embeds = world_model.predict_embed(nets, params, inference.latents.feature)
+    np.testing.assert_allclose(embeds, world_model.encode(nets, params, decoded), rtol=1e-5)
