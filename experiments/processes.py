@@ -1,0 +1,95 @@
+"""From the options that name the processes of a run to `jax.distributed`."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, TypeVar
+
+import jax
+
+from experiments.options import RunOptions
+from peg_jax.core.config import ConfigError, require
+from peg_jax.run.files import RunError
+from peg_jax.run.processes import several
+
+Run = TypeVar("Run", bound=RunOptions)
+
+AUTO = "auto"
+TIMEOUT = 300  # seconds for all processes to come up
+ALONE = {"coordinator": "", "num_processes": 0, "process_id": -1}
+
+
+def join(arguments: Sequence[str], timeout: int = TIMEOUT) -> None:
+    """Meet the other processes that the command line speaks of, before anything is computed.
+
+    Raises:
+        ConfigError: the options cannot work.
+        RunError: not all processes came.
+    """
+    given = {name: value for name in ALONE if (value := option(arguments, name)) is not None}
+    if not given or jax.distributed.is_initialized():
+        return
+    address = given.get("coordinator", "")
+    require(bool(address), "num_processes", given.get("num_processes"), "name --coordinator=host:port, or auto")
+    if address == AUTO:
+        _meet("no scheduler that JAX knows started this process; name --coordinator=host:port", timeout)
+        return
+    require(":" in address, "coordinator", address, "it is the host:port of process 0, or auto")
+    count, index = (_number(given, name) for name in ("num_processes", "process_id"))
+    require(count >= 1, "num_processes", count, "it must be at least 1")
+    require(0 <= index < count, "process_id", index, f"it must lie between 0 and {count - 1}")
+    _meet(f"not all {count} processes came to {address}", timeout, address, count, index)
+
+
+def option(arguments: Sequence[str], name: str) -> str | None:
+    """The last value of `--name` on the command line, before the real parse."""
+    value = None
+    for index, argument in enumerate(arguments):
+        key, equals, rest = argument.partition("=")
+        if key.replace("_", "-") == f"--{name.replace('_', '-')}":
+            value = rest if equals else "".join(arguments[index + 1 : index + 2])
+    return value
+
+
+def _number(given: dict[str, str], name: str) -> int:
+    value = given.get(name, "")
+    whole = value.lstrip("-").isdigit()
+    require(whole, name, value, "--coordinator=host:port needs --num-processes and --process-id, whole numbers")
+    return int(value)
+
+
+def _meet(trouble: str, timeout: int, *place: str | int) -> None:
+    try:
+        jax.distributed.initialize(*place, initialization_timeout=timeout)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(f"--coordinator={AUTO} cannot work: {trouble}") from error
+    except RuntimeError as error:
+        raise RunError(f"{trouble} within {timeout} s ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def as_one(config: Run) -> Run:
+    """The options without those that name processes, so that a run may go on with others or with one alone.
+
+    Raises:
+        ConfigError: several processes cannot share the run.
+    """
+    if several():
+        count = jax.process_count()
+        require(bool(config.logdir), "logdir", config.logdir, f"{count} processes need the name of one directory")
+        even = f"{count} processes need equally many each; use a multiple of {count}"
+        require(config.num_seeds % count == 0, "num_seeds", config.num_seeds, even)
+    return dataclasses.replace(config, **ALONE)
+
+
+def leave(code: int) -> NoReturn:
+    """Exit; where others wait for this process, without waiting for them, so that they end as well."""
+    if several():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
