@@ -83,6 +83,8 @@ class Host(ABC, Generic[Options, Evaluation]):
         self.console.print(state_table(sizes, self.config.num_seeds))
         if devices > 1:
             self.say(f"devices     {devices}, {self.config.num_seeds // devices} of the seeds on each")
+        if self.config.env_devices > 1:
+            self.say(f"devices     {self.config.env_devices}, which share the environments")
         require_memory(self.config.num_seeds // devices, sizes, growing)
         if processes.writes():
             self.directory.write_config(self.config)  # from here on it is a run, which keeps its options
