@@ -156,8 +156,10 @@ def memory_needs(config: CuriosityRunConfig, template: TrainState) -> tuple[dict
         sizes["bonus"] = one.bonus
     if config.method == BESIDE:
         sizes["history"] = one.bonus.history
-        return sizes, Growing("history", "reachability.online.history", config.reachability.online.history)
-    return sizes, Growing("environments", "ppo.num_envs", config.ppo.num_envs)
+        return sizes, Growing(
+            "history", "reachability.online.history", config.reachability.online.history, config.env_devices
+        )
+    return sizes, Growing("environments", "ppo.num_envs", config.ppo.num_envs, config.env_devices)
 
 
 def video(pictures: Pictures) -> np.ndarray:

@@ -50,7 +50,8 @@ class Trainer(Host[RunConfig, Evaluation]):
         self.label, self.bad_limit = f"{config.method} {config.env}", config.loop.bad_updates
         task = run_task(config)
         template = abstract_state(config, task)
-        self.announce(_sized(template), Growing("replay", "replay.capacity", config.replay.capacity))
+        growing = Growing("replay", "replay.capacity", config.replay.capacity, config.env_devices)
+        self.announce(_sized(template), growing)
         self.program: Program = compile_program(config, task, template, fresh=self.store.latest() is None)
         self.begin(self.program.init, template)
         self.goal_logs = [GoalLog(path, self.resumed_at) for path in self.written]

@@ -47,7 +47,7 @@ def test_two_processes_go_on_with_a_run_and_its_numbers_are_those_of_one(tmp_pat
     assert (first.code, second.code) == (0, 0), first.err[-2000:] + second.err[-2000:]
     assert "devices     2, 1 of the seeds on each" in first.out
     assert "resumed at 512 of 1,024 environment steps" in first.out
-    assert second.out == ""
+    assert [line for line in second.out.splitlines() if not line.startswith("[Gloo]")] == []
     for seed in ("seed_0", "seed_1"):
         ours, theirs = (read_metrics(path / seed / "metrics.jsonl") for path in (shared, alone))
         assert ours.keys() == theirs.keys()
