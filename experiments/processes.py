@@ -2,7 +2,9 @@
 
 import dataclasses
 import os
+import socket
 import sys
+import time
 from collections.abc import Sequence
 from typing import NoReturn, TypeVar
 
@@ -20,26 +22,60 @@ TIMEOUT = 300  # seconds for all processes to come up
 ALONE = {"coordinator": "", "num_processes": 0, "process_id": -1}
 
 
+def join_first(module: str) -> None:
+    """`join`, if `module` is the command that the user started; what the user can mend is one line."""
+    if module == "__main__":
+        try:
+            join(sys.argv[1:])
+        except (ConfigError, RunError) as mistake:
+            print(f"error: {mistake}", file=sys.stderr)
+            sys.exit(RunError.exit_code)
+
+
 def join(arguments: Sequence[str], timeout: int = TIMEOUT) -> None:
     """Meet the other processes that the command line speaks of, before anything is computed.
 
     Raises:
         ConfigError: the options cannot work.
-        RunError: not all processes came.
+        RunError: process 0 does not answer.
     """
     given = {name: value for name in ALONE if (value := option(arguments, name)) is not None}
-    if not given or jax.distributed.is_initialized():
+    if not given:
         return
-    address = given.get("coordinator", "")
-    require(bool(address), "num_processes", given.get("num_processes"), "name --coordinator=host:port, or auto")
+    address, (first, value) = given.get("coordinator", ""), next(iter(given.items()))
+    require(bool(address), first, value, "name --coordinator=host:port, or auto")
     if address == AUTO:
-        _meet("no scheduler that JAX knows started this process; name --coordinator=host:port", timeout)
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            unknown = "no scheduler that JAX knows started this process; name --coordinator=host:port"
+            raise ConfigError(f"--coordinator={AUTO} cannot work: {unknown}") from error
         return
     require(":" in address, "coordinator", address, "it is the host:port of process 0, or auto")
     count, index = (_number(given, name) for name in ("num_processes", "process_id"))
     require(count >= 1, "num_processes", count, "it must be at least 1")
     require(0 <= index < count, "process_id", index, f"it must lie between 0 and {count - 1}")
-    _meet(f"not all {count} processes came to {address}", timeout, address, count, index)
+    if index:
+        _wait_for(address, timeout)
+    else:
+        print(f"processes   {count}, meeting at {address} within {timeout} s", flush=True)
+    jax.distributed.initialize(address, count, index, initialization_timeout=timeout)
+
+
+def _wait_for(address: str, timeout: int) -> None:
+    """Wait until process 0 listens: JAX, which would wait as well, ends a process in pages of its own."""
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except ValueError as error:
+            raise ConfigError(f"--coordinator={address} cannot work: {port} is no port") from error
+        except OSError as error:
+            if time.monotonic() > end:
+                raise RunError(f"process 0 does not answer at {address} within {timeout} s: {error}") from error
+            time.sleep(0.2)
 
 
 def option(arguments: Sequence[str], name: str) -> str | None:
@@ -57,19 +93,6 @@ def _number(given: dict[str, str], name: str) -> int:
     whole = value.lstrip("-").isdigit()
     require(whole, name, value, "--coordinator=host:port needs --num-processes and --process-id, whole numbers")
     return int(value)
-
-
-def _meet(trouble: str, timeout: int, *place: str | int) -> None:
-    try:
-        jax.distributed.initialize(*place, initialization_timeout=timeout)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ConfigError(f"--coordinator={AUTO} cannot work: {trouble}") from error
-    except RuntimeError as error:
-        raise RunError(f"{trouble} within {timeout} s ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def as_one(config: Run) -> Run:

@@ -67,7 +67,6 @@ def test_two_processes_go_on_with_a_run_and_its_numbers_are_those_of_one(tmp_pat
         (["--coordinator=here"], "--coordinator=here cannot work: it is the host:port of process 0"),
         (["--coordinator=a:1"], "--num-processes= cannot work: --coordinator=host:port needs"),
         (["--coordinator=a:1", "--num-processes=2", "--process-id=2"], "--process-id=2 cannot work: .* 0 and 1"),
-        (["--coordinator=auto"], "--coordinator=auto cannot work: no scheduler that JAX knows"),
     ],
 )
 def test_options_that_cannot_work_are_refused_before_anything_is_started(arguments: list[str], said: str) -> None:
