@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 
@@ -19,7 +19,7 @@ Run = TypeVar("Run", bound=RunOptions)
 
 AUTO = "auto"
 TIMEOUT = 300  # seconds for all processes to come up
-ALONE = {"coordinator": "", "num_processes": 0, "process_id": -1}
+ALONE: dict[str, Any] = {"coordinator": "", "num_processes": 0, "process_id": -1}
 
 
 def join_first(module: str) -> None:

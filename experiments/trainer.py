@@ -68,9 +68,8 @@ class Trainer(Host[RunConfig, Evaluation]):
         return float(held.get("success_cell", held["success"]).mean())
 
     def _log(self, log: CycleLog, before: int) -> None:
-        log = self.fetch(log)
-        metrics = {name: value.mean(axis=1) for name, value in log.metrics.items()}
-        goals, went = log.goals, log.go_steps
+        metrics, goals, went = self.fetch((log.metrics, log.goals, log.go_steps))
+        metrics = {name: value.mean(axis=1) for name, value in metrics.items()}
         steps = np.linspace(before, self.env_steps, goals.shape[1] + 1)[1:].astype(int)
         for index, writer in enumerate(self.writers):
             scalars = {name: float(values[index]) for name, values in metrics.items()}
