@@ -1,13 +1,12 @@
-"""Two seeds of PPO in a corridor, by one process or by several that share them.
+"""Two seeds of a small regression, by one process or by several that share them.
 
 Started with a coordinator, it trains an epoch, saves, goes on from what it saved, and saves again; process 0 writes the
 numbers of all to the file named first on the command line.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.processes import join
 
@@ -16,43 +15,66 @@ if __name__ == "__main__":
 
 # isort: split
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
 from experiments.options import RunOptions
 from experiments.seeds import fetch, over_seeds, placed, seed_devices, seed_keys, whole
-from peg_jax.curiosity import training
-from peg_jax.curiosity.training import SEED_AXES, TrainState
 from peg_jax.run import processes
 from peg_jax.run.checkpoint import CheckpointStore
-from tests.curiosity.corridor import corridor
-
-OPTIONS, UPDATES = RunOptions(num_seeds=2, seed=3), 4
 
 
-def template() -> TrainState:
+class State(NamedTuple):
+    """A run, as those of the commands are: seeds with an axis, and counters without."""
+
+    seed: Any  # key, weights, optimiser
+    progress: jax.Array  # int32 []
+
+
+OPTIONS, UPDATES, AXES = RunOptions(num_seeds=2, seed=3), 5, State(seed=0, progress=None)  # type: ignore[arg-type]
+ADAM = optax.adam(0.1)
+
+
+def init(key: jax.Array) -> State:
+    weights = jax.random.normal(key, (4,))
+    return State((key, weights, ADAM.init(weights)), jnp.zeros((), jnp.int32))
+
+
+def epoch(noise: float, state: State) -> tuple[State, jax.Array]:
+    def step(seed: Any, time: jax.Array) -> tuple[Any, jax.Array]:
+        key, weights, moments = seed
+        inputs, error = jax.random.normal(jax.random.fold_in(key, time), (2, 8, 4))
+        loss, slope = jax.value_and_grad(lambda w: jnp.mean((inputs @ w - (inputs + noise * error).sum(-1)) ** 2))(
+            weights
+        )
+        change, moments = ADAM.update(slope, moments)
+        return (key, weights + change, moments), loss
+
+    seed, losses = jax.lax.scan(step, state.seed, state.progress + jnp.arange(UPDATES))
+    return State(seed, state.progress + UPDATES), losses
+
+
+def template() -> State:
     """Shapes of the state, and where they lie."""
-    task, config = corridor()
-    init = over_seeds(partial(training.init, task, config, "ppo"), 2, (0,), SEED_AXES)
-    return placed(jax.eval_shape(init, seed_keys(OPTIONS)), 2, SEED_AXES)
+    return placed(jax.eval_shape(over_seeds(init, 2, (0,), AXES), seed_keys(OPTIONS)), 2, AXES)
 
 
 def train(store: CheckpointStore) -> dict[str, np.ndarray]:
-    """Metrics and learners of two epochs, and the weights of the second seed as a picture of it would take them."""
-    task, config = corridor()
-    init = over_seeds(partial(training.init, task, config, "ppo"), 2, (0,), SEED_AXES)
+    """Losses and seeds of two epochs, and the weights of the second seed as a picture of it would take them."""
 
-    def epoch(config: Any, state: TrainState) -> Any:
-        run = partial(training.epoch, task, config, "ppo", 100, updates=UPDATES)
-        return over_seeds(lambda s: run(s), 2, (SEED_AXES,), (SEED_AXES, 0))(state)
+    def run(noise: float, state: State) -> Any:  # a program's values, which no lane owns, come in from outside
+        return over_seeds(lambda s: epoch(noise, s), 2, (AXES,), (AXES, 0))(state)
 
-    compiled = jax.jit(epoch, donate_argnums=1).lower(config, template()).compile()
-    state, first = compiled(config, jax.jit(init).lower(seed_keys(OPTIONS)).compile()(seed_keys(OPTIONS)))
+    compiled = jax.jit(run, donate_argnums=1).lower(0.1, template()).compile()
+    begin = jax.jit(over_seeds(init, 2, (0,), AXES)).lower(seed_keys(OPTIONS)).compile()
+    state, first = compiled(0.1, begin(seed_keys(OPTIONS)))
     store.save(1, state)
-    state, second = compiled(config, store.restore(template())[0])
+    state, second = compiled(0.1, store.restore(template())[0])
     store.save(2, state)
-    one = whole(jax.jit(lambda state: jax.tree.map(lambda x: x[1], state.seed.learner.params))(state), 2)
-    tree = fetch((first, second, state.seed.learner), 2), jax.tree.map(np.asarray, one)
-    return {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+    one = whole(jax.jit(lambda state: state.seed[1][1])(state), 2)
+    numbers = fetch({"first": first, "second": second, "weights": state.seed[1]}, 2)
+    return numbers | {"one": np.asarray(one), "progress": np.asarray(state.progress)}
 
 
 def main(output: Path) -> None:

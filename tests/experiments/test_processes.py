@@ -53,16 +53,16 @@ def test_two_processes_come_to_the_numbers_of_one_and_save_one_checkpoint(tmp_pa
     assert "processes   2, meeting at" in first
     assert second == "not the writer\n"
     data, numbers = np.load(theirs), shared.train(CheckpointStore(tmp_path / "one"))
-    assert (int(data["devices"]), len(numbers) > 20) == (2, True)
+    assert (int(data["devices"]), int(data["progress"])) == (2, 2 * shared.UPDATES)
     for name, value in numbers.items():
-        np.testing.assert_allclose(data[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
-    losses = numbers["[0][1]['policy_loss']"]
-    assert not np.allclose(losses[0], losses[1])  # two seeds, not one twice
+        np.testing.assert_allclose(data[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+    np.testing.assert_array_equal(data["one"], data["weights"][1])
+    assert not np.allclose(*data["first"])  # two seeds, not one twice
     stores = [CheckpointStore(path, warn=pytest.fail) for path in (theirs.parent / "checkpoints", tmp_path / "one")]
     assert [store.steps() for store in stores] == [[1, 2], [1, 2]]
-    ours, saved = (jax.tree.leaves(store.restore(shared.template())[0].seed.learner) for store in stores)
-    for a, b in zip(ours, saved, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    ours, saved = (store.restore(shared.template())[0] for store in stores)
+    np.testing.assert_allclose(ours.seed[1], saved.seed[1], rtol=1e-4)
+    np.testing.assert_array_equal(*(jax.random.key_data(state.seed[0]) for state in (ours, saved)))
 
 
 @pytest.mark.skipif(not os.environ.get("PEG_JAX_PROCESSES"), reason="minutes; asked for by PEG_JAX_PROCESSES=1")
