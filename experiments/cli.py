@@ -16,10 +16,12 @@ from rich.console import Console
 from experiments.config import MAY_CHANGE, RunConfig, validate_run
 from experiments.options import RunOptions
 from experiments.presets import preset
+from experiments.processes import leave, option
 from peg_jax.core.config import ConfigError
 from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError
+from peg_jax.run.processes import writes
 from peg_jax.run.progress import print_line
 from peg_jax.run.signals import EXIT_CODES, StoppedError
 
@@ -52,10 +54,10 @@ def parse_command(
     Raises:
         ConfigError, RunError: the user's mistakes.
     """
-    logdir = _peek(arguments, "logdir") or ""
+    logdir = option(arguments, "logdir") or ""
     directory = RunDirectory(logdir) if logdir else None
     if directory is None or not directory.exists():
-        config = parse(cls, arguments, start(*(_peek(arguments, name) or getattr(cls, name) for name in choices)))
+        config = parse(cls, arguments, start(*(option(arguments, name) or getattr(cls, name) for name in choices)))
         validate(config)
         return config, False
     saved = directory.read_config_as(cls)
@@ -63,17 +65,6 @@ def parse_command(
     _refuse_changes(encode(saved), encode(config), (*may_change, "logdir"), logdir)
     validate(config)
     return config, True
-
-
-def _peek(arguments: Sequence[str], name: str) -> str | None:
-    """The last value of `--name` on the command line, before the real parse."""
-    value = None
-    for index, argument in enumerate(arguments):
-        if argument == f"--{name}" and index + 1 < len(arguments):
-            value = arguments[index + 1]
-        elif argument.startswith(f"--{name}="):
-            value = argument.partition("=")[2]
-    return value
 
 
 def _refuse_changes(saved: dict[str, Any], asked: dict[str, Any], allowed: Sequence[str], logdir: str) -> None:
@@ -143,10 +134,11 @@ def main(run: Callable[[Sequence[str]], int]) -> NoReturn:
         sys.exit(run(sys.argv[1:]))
     except StoppedError as stopped:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # everything is done, an impatient Ctrl-C finds nothing to stop
-        print(stopped)
+        if writes():
+            print(stopped)
         sys.exit(stopped.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_CODES[signal.SIGINT])
     except (ConfigError, RunError) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(mistake.exit_code if isinstance(mistake, RunError) else RunError.exit_code)
+        leave(mistake.exit_code if isinstance(mistake, RunError) else RunError.exit_code)

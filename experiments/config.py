@@ -6,6 +6,7 @@ from flax import struct
 
 import envs
 from experiments import options
+from experiments.env_devices import require_devices
 from experiments.extras import load
 from experiments.options import RunOptions
 from peg_jax.core.config import require, static
@@ -62,5 +63,6 @@ def validate_run(config: RunConfig) -> None:
     alike = len(env.symmetries) > 1
     require(alike or not config.replay.shuffle, "replay.shuffle", True, f"nothing in {config.env} can be exchanged")
     loop = config.loop
+    require_devices(config, loop.num_envs)
     prefill = -(-loop.prefill // loop.num_envs) * loop.num_envs * int(params.max_steps_in_episode)
     require(config.steps > prefill, "steps", config.steps, f"prefill alone takes {prefill}; use more")

@@ -10,6 +10,7 @@ from envs.maze3d.television import Television
 from experiments import options
 from experiments.curiosity_checks import validate_reachability
 from experiments.curiosity_presets import ANT_CURIOUS, ANT_NUMBERS, ANT_VIEWS, PRESETS, Changes
+from experiments.env_devices import require_devices
 from experiments.extras import load
 from experiments.options import RunOptions, override
 from peg_jax.core.config import ConfigError, nested, require, static
@@ -136,6 +137,9 @@ def validate(config: CuriosityRunConfig) -> None:
     require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
     options.validate_options(config)
     require(config.eval_envs >= 1, "eval_envs", config.eval_envs, "it must be at least 1")
+    require_devices(config, config.ppo.num_envs)
+    apart = f"the R-network of {BEFORE} is trained on one device; leave the option out"
+    require(config.method != BEFORE or config.env_devices == 1, "env_devices", config.env_devices, apart)
     require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
     _validate_ppo(config)
     _validate_world(config)

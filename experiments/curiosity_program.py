@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from envs.splits import SPLITS
 from experiments.compilation import compiler_options
 from experiments.curiosity_config import BEFORE, BESIDE, CURIOUS, MAY_CHANGE, CuriosityRunConfig
+from experiments.env_devices import EVERYWHERE, lying, shardings
 from experiments.options import made_with
 from experiments.seeds import over_seeds, placed, seed_keys
 from peg_jax.core import rng
@@ -53,7 +54,19 @@ class Pictures(NamedTuple):
 
 def abstract_state(config: CuriosityRunConfig, task: Task) -> TrainState:
     """Shapes of the run's state, all seeds together, and where they lie; nothing is computed."""
-    return placed(jax.eval_shape(_init(config, task), seed_keys(config)), config.num_seeds, SEED_AXES)
+    state = placed(jax.eval_shape(_init(config, task), seed_keys(config)), config.num_seeds, SEED_AXES)
+    return state if config.env_devices == 1 else lying(state, env_axes(config, state), config.env_devices)
+
+
+def env_axes(config: CuriosityRunConfig, state: TrainState) -> TrainState:
+    """Where each leaf has its environments: after the seeds, and in a history after the steps as well."""
+    axes = jax.tree.map(lambda _: EVERYWHERE, state)
+    collector, bonus = jax.tree.map(lambda _: 1, state.seed.collector), axes.seed.bonus
+    if config.method in CURIOUS:
+        history = jax.tree.map(lambda x: 2 if x.ndim > 1 else EVERYWHERE, state.seed.bonus.history)
+        memory = jax.tree.map(lambda _: 1, state.seed.bonus.memory)
+        bonus = dataclasses.replace(bonus, memory=memory, history=history)
+    return dataclasses.replace(axes, seed=dataclasses.replace(axes.seed, collector=collector, bonus=bonus))
 
 
 def checkpoint_store(
@@ -85,10 +98,11 @@ def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, f
         return over_seeds(partial(_evaluate, config, task), config.num_seeds, (0, 0, 0), 0)(params, variables, key)
 
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
-        options = compiler_options(config)
-        start = jax.jit(_init(config, task)).lower(seed_keys(config)) if fresh else None
+        options, stays = compiler_options(config), shardings(state, config.env_devices)
+        start = jax.jit(_init(config, task), out_shardings=stays).lower(seed_keys(config)) if fresh else None
         init = pool.submit(start.compile, options) if start else None
-        epoch = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile, options)
+        train = jax.jit(run_epoch, donate_argnums=1, out_shardings=(stays, None)).lower(config.algorithm(), state)
+        epoch = pool.submit(train.compile, options)
         lowered = jax.jit(run_evaluate).lower(state.seed.learner.params, r_variables(config, state), seed_keys(config))
         evaluate = pool.submit(lowered.compile, options)
     install = jax.jit(_install(config, task), donate_argnums=0) if fresh and config.method == BEFORE else None

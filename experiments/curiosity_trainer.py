@@ -82,7 +82,7 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         names = ("train", *CSV_NAMES.values())
         self.tables = [
             {name: RewardTable(path / f"reward_{name}.csv", config.metric, self.resumed_at) for name in names}
-            for path in self.seed_paths
+            for path in self.written
         ]
         if self.resumed_at is None:
             self.evaluate()
@@ -94,7 +94,7 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         self._log(metrics, before)
 
     def _log(self, metrics: Metrics, before: int) -> None:
-        table = {name: np.asarray(value) for name, value in metrics.items()}
+        table: dict[str, np.ndarray] = self.fetch(metrics)
         shown = "coverage" if self.config.metric == "coverage" else "eprewmean"
         updates = table[shown].shape[1]
         steps = np.linspace(before, self.env_steps, updates + 1)[1:].astype(int)
@@ -110,7 +110,7 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         """Evaluate all seeds as they are: `[seeds, splits, environments]`."""
         keys = evaluation_keys(self.config, self.env_steps)
         found = self.program.evaluate(self.state.seed.learner.params, r_variables(self.config, self.state), keys)
-        evaluation, judged = jax.tree.map(np.asarray, found)
+        evaluation, judged = self.fetch(found)
         values = evaluation.cells if self.config.metric == "coverage" else evaluation.reward
         for index, writer in enumerate(self.writers if write else []):
             scalars = {}
@@ -127,8 +127,9 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
         """A test episode and the curves of every seed, under `media/`."""
         del evaluation
         keys = evaluation_keys(self.config, self.env_steps)
-        for index, (path, writer) in enumerate(zip(self.seed_paths, self.writers, strict=True)):
-            params = jax.tree.map(lambda x, index=index: x[index], self.state.seed.learner.params)
+        learnt = self.fetch(self.state.seed.learner.params)
+        for index, (path, writer) in enumerate(zip(self.written, self.writers, strict=True)):
+            params = jax.tree.map(lambda x, index=index: x[index], learnt)
             frames = video(self.recorder(params, keys[index]))
             write_animation(path / "media" / f"episode_{self.env_steps}", frames, fps=15)
             series = read_metrics(path / "metrics.jsonl")
@@ -155,8 +156,10 @@ def memory_needs(config: CuriosityRunConfig, template: TrainState) -> tuple[dict
         sizes["bonus"] = one.bonus
     if config.method == BESIDE:
         sizes["history"] = one.bonus.history
-        return sizes, Growing("history", "reachability.online.history", config.reachability.online.history)
-    return sizes, Growing("environments", "ppo.num_envs", config.ppo.num_envs)
+        return sizes, Growing(
+            "history", "reachability.online.history", config.reachability.online.history, config.env_devices
+        )
+    return sizes, Growing("environments", "ppo.num_envs", config.ppo.num_envs, config.env_devices)
 
 
 def video(pictures: Pictures) -> np.ndarray:

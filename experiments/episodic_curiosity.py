@@ -5,18 +5,28 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from experiments.processes import as_one, join_first
+
+join_first(__name__)  # gymnax, which is imported below, computes at once, and processes have to meet before that
+
+# isort: split
 from experiments.cli import main, parse_command
-from experiments.curiosity_config import MAY_CHANGE, CuriosityRunConfig, preset, validate
+from experiments.curiosity_config import BEFORE, MAY_CHANGE, CuriosityRunConfig, preset, validate
 from experiments.curiosity_program import EVALUATED
 from experiments.curiosity_trainer import CuriosityTrainer
 from experiments.host import new_logdir, open_run
+from peg_jax.core.config import require
 from peg_jax.curiosity.evaluation import Evaluation
+from peg_jax.run.processes import several
 
 
 def run(arguments: Sequence[str]) -> int:
     """Train or resume as the command line says; returns the exit code."""
     choices = ("preset", "scenario", "method")
     config, resuming = parse_command(CuriosityRunConfig, arguments, choices, preset, validate, MAY_CHANGE)
+    config = as_one(config)
+    one_process = "its R-network is trained by one process; use ppo_plus_eco, or a run directory per process"
+    require(config.method != BEFORE or not several(), "method", config.method, one_process)
     if not resuming:
         logdir = config.logdir or new_logdir(config.scenario, config)
         config = dataclasses.replace(config, logdir=logdir, schedule_steps=config.schedule_steps or config.steps)

@@ -19,8 +19,9 @@ from experiments.compilation import enable_compilation_cache
 from experiments.logs import WallClock
 from experiments.memory import Growing, require_memory
 from experiments.options import RunOptions
-from experiments.seeds import seed_devices, seed_keys
+from experiments.seeds import fetch, seed_devices, seed_keys
 from peg_jax.core.types import Key
+from peg_jax.run import processes
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import NumbersError
@@ -41,7 +42,8 @@ def new_logdir(task: str, config: RunOptions) -> str:
 @contextmanager
 def open_run(command: str, config: RunOptions, resuming: bool) -> Iterator[Session]:
     """Take the run's directory, and say what is going on in it; `command` is the module that the user started."""
-    console, directory = Console(), RunDirectory(config.logdir)
+    console, directory = Console(quiet=not processes.writes()), RunDirectory(config.logdir)
+    processes.wait("options read")  # before any process writes them
     if config.compilation_cache:
         enable_compilation_cache()
     resume = shlex.join(["python", "-m", command, f"--logdir={config.logdir}"])
@@ -81,8 +83,11 @@ class Host(ABC, Generic[Options, Evaluation]):
         self.console.print(state_table(sizes, self.config.num_seeds))
         if devices > 1:
             self.say(f"devices     {devices}, {self.config.num_seeds // devices} of the seeds on each")
+        if self.config.env_devices > 1:
+            self.say(f"devices     {self.config.env_devices}, which share the environments")
         require_memory(self.config.num_seeds // devices, sizes, growing)
-        self.directory.write_config(self.config)  # from here on it is a run, which keeps its options
+        if processes.writes():
+            self.directory.write_config(self.config)  # from here on it is a run, which keeps its options
 
     def begin(self, init: Callable[[Key], Any] | None, template: Any) -> None:
         """Start with `init`, or resume where that is None; `template` is the state's shape.
@@ -96,8 +101,9 @@ class Host(ABC, Generic[Options, Evaluation]):
             self.say(f"resumed at {self.resumed_at:,} of {self.config.steps:,} environment steps")
         else:
             self.state = init(seed_keys(self.config))
-        self.writers = [MetricsWriter(path, self.resumed_at) for path in self.seed_paths]
-        self.clock = WallClock(self.directory.path, self.resumed_at)
+        self.written = self.seed_paths if processes.writes() else []
+        self.writers = [MetricsWriter(path, self.resumed_at) for path in self.written]
+        self.clock = WallClock(self.directory.path, self.resumed_at) if self.written else None
 
     @property
     def seed_paths(self) -> list[Path]:
@@ -113,6 +119,10 @@ class Host(ABC, Generic[Options, Evaluation]):
     def say(self, line: str) -> None:
         """Print a line."""
         self.session.say(line)
+
+    def fetch(self, tree: Any) -> Any:
+        """Device arrays as numpy's, those of other processes' seeds among them."""
+        return fetch(tree, self.config.num_seeds)
 
     @abstractmethod
     def epoch(self) -> None:
@@ -134,6 +144,8 @@ class Host(ABC, Generic[Options, Evaluation]):
     def run(self) -> Evaluation:
         """Train to the end, and return the last evaluation.
 
+        Of several processes each does all of it but writing.
+
         Raises:
             StoppedError: the run was asked to stop, and is saved.
             NumbersError: no seed is left whose numbers are finite.
@@ -151,7 +163,8 @@ class Host(ABC, Generic[Options, Evaluation]):
                     evaluation = self.evaluate()
                 updates = int(self.state.progress.updates) - updates_before
                 bar.update(self.env_steps, updates, None if evaluation is None else self.success(evaluation))
-                self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
+                if self.clock:
+                    self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
                 self._save_when_due(before, last)
                 if last or self._due(config.media_every, before):
                     self.draw(self.evaluate(write=False) if evaluation is None else evaluation)
@@ -166,7 +179,7 @@ class Host(ABC, Generic[Options, Evaluation]):
     def _save_when_due(self, before: int, last: bool) -> None:
         """Save, unless nothing finite is left, and leave when asked to; the last epoch is finished in any case."""
         self.session.check()
-        bad = np.asarray(self.state.seed.bad_updates)
+        bad = self.fetch(self.state.seed.bad_updates)
         self._tell_of_bad_numbers(bad)
         stopping = self.session.stopping  # asked once: a signal that comes during the save waits for the next epoch
         if last or stopping or self._due(self.config.checkpoint_every, before):

@@ -13,6 +13,7 @@ class Growing(NamedTuple):
     part: str  # its name
     option: str  # dotted name
     value: int  # what it is set to
+    devices: int = 1  # that share it
 
 
 def require_memory(num_seeds: int, sizes: dict[str, Any], growing: Growing) -> None:
@@ -30,6 +31,7 @@ def require_memory(num_seeds: int, sizes: dict[str, Any], growing: Growing) -> N
     """
     available, device = available_bytes()
     parts = state_bytes(sizes)
+    parts[growing.part] //= growing.devices
     one = sum(parts.values())
     if available is None or one * num_seeds <= available:
         return

@@ -10,7 +10,10 @@ from peg_jax.core.config import require, static
 from peg_jax.run.config_json import encode, flatten
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
-MAY_CHANGE = ("steps", "log_every", "eval_every", "checkpoint_every", "media_every", "compilation_cache")
+MAY_CHANGE = (
+    *("steps", "log_every", "eval_every", "checkpoint_every", "media_every", "compilation_cache"),
+    *("coordinator", "num_processes", "process_id", "env_devices"),
+)
 
 
 @struct.dataclass
@@ -29,6 +32,10 @@ class RunOptions:
     media_every: int = static(100_000)  # environment steps between pictures; one set is drawn at the end anyway
     optimization: int = static(3)  # of the compiled program, 0 to 3; less compiles sooner and runs slower
     compilation_cache: bool = static(True)  # keep compiled programs in the user's cache directory
+    env_devices: int = static(1)  # local devices that share the environments of a single seed
+    coordinator: str = static("")  # host:port of process 0 where several share the seeds; auto: ask the scheduler
+    num_processes: int = static(0)  # how many these are; not needed with auto
+    process_id: int = static(-1)  # which of them this is, from 0; not needed with auto
 
 
 def override(config: Any, changes: dict[str, Any]) -> Any:

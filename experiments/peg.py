@@ -4,6 +4,11 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 
+from experiments.processes import as_one, join_first
+
+join_first(__name__)  # gymnax, which is imported below, computes at once, and processes have to meet before that
+
+# isort: split
 from experiments.cli import main, parse_run
 from experiments.config import RunConfig
 from experiments.host import new_logdir, open_run
@@ -14,6 +19,7 @@ from experiments.trainer import Trainer
 def run(arguments: Sequence[str]) -> int:
     """Train or resume as the command line says; returns the exit code."""
     config, resuming = parse_run(RunConfig, arguments)
+    config = as_one(config)
     if not config.logdir:
         config = dataclasses.replace(config, logdir=new_logdir(config.env, config))
     with open_run("experiments.peg", config, resuming) as session:

@@ -1,5 +1,6 @@
 """The compiled programs of a run: everything that touches the accelerator, for one seed or many."""
 
+import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import envs
 from experiments.compilation import compiler_options
 from experiments.config import MAY_CHANGE, RunConfig, make_env
+from experiments.env_devices import EVERYWHERE, lying, shardings
 from experiments.options import made_with
 from experiments.seeds import over_seeds, placed, seed_keys
 from peg_jax.core import rng
@@ -52,7 +54,16 @@ def run_task(config: RunConfig) -> Task:
 
 def abstract_state(config: RunConfig, task: Task) -> TrainState:
     """Shapes of the run's state, all seeds together, and where they lie; nothing is computed."""
-    return placed(jax.eval_shape(_init(config, task), seed_keys(config)), config.num_seeds, SEED_AXES)
+    state = placed(jax.eval_shape(_init(config, task), seed_keys(config)), config.num_seeds, SEED_AXES)
+    return state if config.env_devices == 1 else lying(state, env_axes(state), config.env_devices)
+
+
+def env_axes(state: TrainState) -> TrainState:
+    """Where each leaf has its environments: axis 1 of what the replay holds, after the seeds'."""
+    axes = jax.tree.map(lambda _: EVERYWHERE, state)
+    stored = jax.tree.map(lambda _: 1, state.seed.replay.experience)
+    replay = dataclasses.replace(axes.seed.replay, experience=stored)
+    return dataclasses.replace(axes, seed=dataclasses.replace(axes.seed, replay=replay))
 
 
 def checkpoint_store(config: RunConfig, directory: RunDirectory, warn: Callable[[str], None]) -> CheckpointStore:
@@ -79,10 +90,11 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
 
     # Compiling leaves the interpreter free: the first programs are compiled while the next are traced.
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
-        options = compiler_options(config)
-        start = jax.jit(_init(config, task)).lower(seed_keys(config)) if fresh else None
+        options, stays = compiler_options(config), shardings(state, config.env_devices)
+        start = jax.jit(_init(config, task), out_shardings=stays).lower(seed_keys(config)) if fresh else None
         init = pool.submit(start.compile, options) if start else None
-        train = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile, options)
+        epoch = jax.jit(run_epoch, donate_argnums=1, out_shardings=(stays, None)).lower(config.algorithm(), state)
+        train = pool.submit(epoch.compile, options)
         evaluate = pool.submit(_lower_evaluation(config, task, state).compile, options)
     return Program(task, init.result() if init else None, train.result(), evaluate.result(), cycles)
 

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.options import RunOptions
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key
+from peg_jax.run import processes
 
 SEEDS = "seeds"  # name of the devices' axis
 
@@ -26,12 +29,16 @@ def evaluation_keys(config: RunOptions, env_steps: int) -> Key:
 
 
 def seed_devices(num_seeds: int) -> int:
-    """How many of the local devices share the seeds: the most that can have equally many each."""
-    return math.gcd(num_seeds, jax.local_device_count())
+    """How many devices share the seeds: of those of each process the most that can have equally many each.
+
+    Several processes must have equally many seeds each.
+    """
+    count = jax.process_count() if processes.several() else 1
+    return count * math.gcd(num_seeds // count, jax.local_device_count())
 
 
 def over_seeds(function: Callable[..., Any], num_seeds: int, in_axes: Any, out_axes: Any) -> Callable[..., Any]:
-    """`vmap` over the seed axis, spread over the local devices; a device's lanes know nothing of the others'.
+    """`vmap` over the seed axis, spread over the devices; a device's lanes know nothing of the others'.
 
     For a single seed on a device the axis is taken off and put back instead: the batching of one lane computes the
     same, but gives the compiler batched matrix products to see through.
@@ -58,8 +65,29 @@ def placed(tree: Any, num_seeds: int, axes: Any) -> Any:
     return jax.tree.map(place, _specs(axes), tree, is_leaf=lambda node: isinstance(node, PartitionSpec))
 
 
+def whole(tree: Any, num_seeds: int) -> Any:
+    """Arrays that are spread over processes, as arrays that each of them has; alone, `tree` itself."""
+    if not processes.several():
+        return tree
+    return jax.tree.map(lambda x: x.addressable_data(0), _replicated(tree, _mesh(seed_devices(num_seeds))))
+
+
+def fetch(tree: Any, num_seeds: int) -> Any:
+    """`whole`, as arrays of numpy."""
+    return jax.tree.map(np.asarray, whole(tree, num_seeds))
+
+
+@partial(jax.jit, static_argnames="mesh")
+def _replicated(tree: Any, mesh: Mesh) -> Any:
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, everywhere), tree)
+
+
 def _mesh(devices: int) -> Mesh:
-    return Mesh(jax.local_devices()[:devices], (SEEDS,))
+    if not processes.several():
+        return Mesh(jax.local_devices()[:devices], (SEEDS,))
+    each = devices // jax.process_count()
+    return Mesh([d for index in range(jax.process_count()) for d in jax.local_devices(index)[:each]], (SEEDS,))
 
 
 def _specs(axes: Any) -> Any:

@@ -24,7 +24,7 @@ from experiments.program import (
     take_seed,
     take_shown,
 )
-from experiments.seeds import evaluation_keys
+from experiments.seeds import evaluation_keys, whole
 from peg_jax.peg.evaluation import Evaluation, evaluation_metrics
 from peg_jax.peg.strategies.planned import PlannedGoals
 from peg_jax.peg.training import CycleLog, TrainState
@@ -50,10 +50,11 @@ class Trainer(Host[RunConfig, Evaluation]):
         self.label, self.bad_limit = f"{config.method} {config.env}", config.loop.bad_updates
         task = run_task(config)
         template = abstract_state(config, task)
-        self.announce(_sized(template), Growing("replay", "replay.capacity", config.replay.capacity))
+        growing = Growing("replay", "replay.capacity", config.replay.capacity, config.env_devices)
+        self.announce(_sized(template), growing)
         self.program: Program = compile_program(config, task, template, fresh=self.store.latest() is None)
         self.begin(self.program.init, template)
-        self.goal_logs = [GoalLog(path, self.resumed_at) for path in self.seed_paths]
+        self.goal_logs = [GoalLog(path, self.resumed_at) for path in self.written]
 
     def epoch(self) -> None:
         """Replace `state` by the state an epoch later, and log what happened in it."""
@@ -67,8 +68,8 @@ class Trainer(Host[RunConfig, Evaluation]):
         return float(held.get("success_cell", held["success"]).mean())
 
     def _log(self, log: CycleLog, before: int) -> None:
-        metrics = {name: np.asarray(value).mean(axis=1) for name, value in log.metrics.items()}
-        goals, went = np.asarray(log.goals), np.asarray(log.go_steps)
+        metrics, goals, went = self.fetch((log.metrics, log.goals, log.go_steps))
+        metrics = {name: value.mean(axis=1) for name, value in metrics.items()}
         steps = np.linspace(before, self.env_steps, goals.shape[1] + 1)[1:].astype(int)
         for index, writer in enumerate(self.writers):
             scalars = {name: float(values[index]) for name, values in metrics.items()}
@@ -80,7 +81,7 @@ class Trainer(Host[RunConfig, Evaluation]):
     def evaluate(self, write: bool = True) -> Evaluation:
         """Evaluate all seeds as they are; the result has a leading seed axis."""
         keys = evaluation_keys(self.config, self.env_steps)
-        evaluation = self.program.evaluate(self.algorithm, self.state.seed.agent, keys)
+        evaluation: Evaluation = self.fetch(self.program.evaluate(self.algorithm, self.state.seed.agent, keys))
         for index, writer in enumerate(self.writers if write else []):
             one = jax.tree.map(lambda x, index=index: x[index], evaluation)
             writer.write(self.env_steps, {name: float(v) for name, v in evaluation_metrics(one).items()})
@@ -90,9 +91,12 @@ class Trainer(Host[RunConfig, Evaluation]):
         """All pictures of all seeds, in `media/` and in TensorBoard."""
         slots = jax.tree.leaves(self.state.seed.replay.experience)[0].shape[2]
         cycles = min(slots, max(1, SHOWN_EPISODES // self.config.loop.num_envs))
-        for index, (path, writer) in enumerate(zip(self.seed_paths, self.writers, strict=True)):
-            one = jax.tree.map(lambda x, index=index: np.asarray(x[index]), evaluation)
-            shown = take_shown(self.state, index, cycles)
+        for index in range(self.config.num_seeds):
+            shown = whole(take_shown(self.state, index, cycles), self.config.num_seeds)
+            if not self.written:
+                continue
+            path, writer = self.written[index], self.writers[index]
+            one = jax.tree.map(lambda x, index=index: x[index], evaluation)
             for name, picture in self._draw_beliefs(path, shown, cycles).items():
                 writer.image(name, self.env_steps, picture)
             for name, animation in self._animate(path, one, shown).items():

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from peg_jax.run import processes
 from peg_jax.run.files import UNFINISHED, DiskError, RunError, write_json
 
 State = TypeVar("State")
@@ -49,7 +50,8 @@ class CheckpointStore:
 
     Layout: `<path>/<step, 12 digits>/state/` (orbax) and `<path>/<step>/manifest.json`. A step is written in a hidden
     folder and renamed when complete, so that a crash at any moment leaves the earlier steps as they were.
-    One process writes at a time; others may read.
+    One process writes at a time; others may read. Where several processes share a run, all call `save` and `restore`:
+    each writes and reads the arrays that its devices hold, and the first does the rest.
     """
 
     def __init__(
@@ -103,21 +105,22 @@ class CheckpointStore:
         """
         leaves = {name: jnp.asarray(leaf) for name, leaf in _named_leaves(state).items()}
         target, temporary = self.folder(step), self.path / f"{UNFINISHED}{step:012d}"
-        self._remove_unfinished()
         refusal = None
         with _without_noise():
             try:
-                temporary.mkdir(parents=True)
+                if processes.writes():
+                    self._remove_unfinished()
+                    temporary.mkdir(parents=True)
+                processes.wait("folder made")
                 # orbax refuses arrays without elements; the template says all there is to know of them.
                 _write_arrays(temporary / DATA, {name: leaf for name, leaf in leaves.items() if leaf.size})
-                described = {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves.items()}
-                facts = {"format": FORMAT, "made_with": self.made_with, "good": good, "leaves": described}
-                _write_manifest(temporary, facts)
-                if target.exists():
-                    target.rename(self.path / f"{UNFINISHED}replaced-{step:012d}")
-                temporary.rename(target)
-                self._remove_unfinished()
-                self._prune(step)
+                processes.wait("arrays written")
+                if processes.writes():
+                    described = {name: [list(leaf.shape), str(leaf.dtype)] for name, leaf in leaves.items()}
+                    facts = {"format": FORMAT, "made_with": self.made_with, "good": good, "leaves": described}
+                    _write_manifest(temporary, facts)
+                    self._put_in_place(step, temporary)
+                processes.wait("checkpoint complete")
             except (OSError, ValueError, RunError) as error:  # orbax reports a full disk as ValueError
                 refusal = "no space left on the disk" if "No space left" in str(error) else str(error)
             if refusal:
@@ -125,6 +128,14 @@ class CheckpointStore:
         if refusal:
             self._remove_unfinished()
             raise DiskError(f"cannot write checkpoint {target}: {refusal}; steps on disk: {self.steps()}")
+
+    def _put_in_place(self, step: int, complete: Path) -> None:
+        target = self.folder(step)
+        if target.exists():
+            target.rename(self.path / f"{UNFINISHED}replaced-{step:012d}")
+        complete.rename(target)
+        self._remove_unfinished()
+        self._prune(step)
 
     def restore(self, template: State, step: int | None = None) -> tuple[State, int]:
         """Return the saved state and its step.
@@ -204,7 +215,7 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     """Shape, dtype and target sharding of a template's leaf."""
     if not isinstance(leaf, jax.ShapeDtypeStruct | jax.Array):
         leaf = jnp.asarray(leaf)
-    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 

@@ -12,7 +12,7 @@ CGROUPS = (  # limit and use of the container or batch job, versions 2 and 1
 
 def available_bytes() -> tuple[int | None, str]:
     """Return the bytes that the first device can still take, None where nobody says, and the device's name."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0), device.device_kind

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from peg_jax.run import processes
+
 RATE_WINDOW = 60.0  # seconds over which speeds are averaged
 
 
@@ -131,7 +133,7 @@ def compiling(label: str, console: Console | None = None) -> Iterator[Elapsed]:
 
     On a terminal a spinner with running seconds, elsewhere a line before and a line after.
     """
-    console = console or Console()
+    console = console or Console(quiet=not processes.writes())
     elapsed, began = Elapsed(), time.monotonic()
     if not console.is_terminal:
         print_line(console, f"compiling {label} ...")

@@ -13,12 +13,14 @@ with Session(directory, resume_command, console) as session:
                 session.leave(step)
 """
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 
+from peg_jax.run import processes
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import remove_unfinished
 from peg_jax.run.lock import RunLock
@@ -27,7 +29,10 @@ from peg_jax.run.signals import StoppedError, StopSignals
 
 
 class Session:
-    """Locks the directory, cleans up after a killed process, and turns signals into an orderly end."""
+    """Locks the directory, cleans up after a killed process, and turns signals into an orderly end.
+
+    Of several processes, the one that writes locks and cleans up.
+    """
 
     def __init__(self, directory: RunDirectory, resume: str, console: Console) -> None:
         """Prepare; nothing is touched before the block is entered.
@@ -38,7 +43,7 @@ class Session:
           console: where to speak.
         """
         self.directory, self.console, self._resume = directory, console, resume
-        self._lock = RunLock(directory.path)
+        self._lock = RunLock(directory.path) if processes.writes() else None
         self._signals = StopSignals(self.say, self._delay, resume)
         self._longest, self._began = 0.0, 0.0
 
@@ -48,15 +53,17 @@ class Session:
         Raises:
           RunError: another process has it, or it cannot be written.
         """
-        if remark := self._lock.acquire():
-            self.say(remark)
-        remove_unfinished(self.directory.path)
+        if self._lock:
+            if remark := self._lock.acquire():
+                self.say(remark)
+            remove_unfinished(self.directory.path)
         self._signals.__enter__()
         return self
 
     def __exit__(self, *reason: object) -> None:
         self._signals.__exit__(*reason)
-        self._lock.release()
+        if self._lock:
+            self._lock.release()
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -69,8 +76,8 @@ class Session:
 
     @property
     def stopping(self) -> bool:
-        """Whether the user or the system has asked the run to stop."""
-        return self._signals.received is not None
+        """Whether the user or the system has asked the run to stop, any of its processes."""
+        return processes.any_of_all(self._signals.received is not None)
 
     def check(self) -> None:
         """Between two epochs: see that the directory is still there, and time the epoch.
@@ -80,7 +87,8 @@ class Session:
         """
         now = time.monotonic()
         self._longest, self._began = max(self._longest, now - self._began), now
-        self._lock.check()
+        if self._lock:
+            self._lock.check()
 
     def leave(self, step: int, unit: str = "steps") -> None:
         """End the run, which was asked to stop; `step`, counted in `unit`, was just saved.
@@ -88,9 +96,8 @@ class Session:
         Raises:
           StoppedError: with the exit code of the signal.
         """
-        assert self._signals.received is not None
         message = f"stopped and saved at {step:,} {unit}; resume with: {self._resume}"
-        raise StoppedError(message, self._signals.received)
+        raise StoppedError(message, self._signals.received or signal.SIGTERM)  # which another process may have got
 
     def _delay(self) -> str:
         when = f"in at most {self._longest:.0f} s" if self._longest else "which takes an unknown time, it is the first"

@@ -25,6 +25,7 @@ MISTAKES = [
     ("--planner.candidates=many", ["--planner.candidates", "'many'"]),
     ("--agent.imagination.horizon=51", ["--agent.imagination.horizon=51", "50 steps"]),
     ("--num-seeds=0", ["--num-seeds=0", "at least 1"]),
+    ("--env-devices=999", ["--env-devices=999", "local devices"]),
     ("--env=point_mase", ["--env=point_mase", "point_maze"]),
     ("--preset=quick", ["--preset=quick", "paper, fast, smoke"]),
     ("--method=magic", ["--method=magic", "random_goals"]),

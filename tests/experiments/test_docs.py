@@ -1,5 +1,6 @@
 """What the README and the documentation show works: code, make targets, links; the commands have their own file."""
 
+import json
 import re
 import subprocess
 import sys
@@ -37,3 +38,6 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     page = (tmp_path / "api" / "peg" / "index.html").read_text()
     assert "peg_jax.peg.planner.search" in page
+    figures = (tmp_path / "benchmarks" / "figures" / "index.html").read_text()
+    measured = json.loads((ROOT / "benchmarks" / "speed_cpu.json").read_text())["env"]["steps_per_second"]
+    assert f"{measured:,}" in figures
