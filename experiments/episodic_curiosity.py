@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from experiments.cli import main, parse_command
-from experiments.curiosity_config import MAY_CHANGE, CuriosityRunConfig, preset, validate
+from experiments.cli import main
+from experiments.curiosity_config import parse_curious
 from experiments.curiosity_program import EVALUATED
 from experiments.curiosity_trainer import CuriosityTrainer
 from experiments.host import new_logdir, open_run
@@ -15,8 +15,7 @@ from peg_jax.curiosity.evaluation import Evaluation
 
 def run(arguments: Sequence[str]) -> int:
     """Train or resume as the command line says; returns the exit code."""
-    choices = ("preset", "scenario", "method")
-    config, resuming = parse_command(CuriosityRunConfig, arguments, choices, preset, validate, MAY_CHANGE)
+    config, resuming = parse_curious(arguments)
     if not resuming:
         logdir = config.logdir or new_logdir(config.scenario, config)
         config = dataclasses.replace(config, logdir=logdir, schedule_steps=config.schedule_steps or config.steps)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import parse_command
-from experiments.curiosity_config import MAY_CHANGE, PRESETS, SCENARIOS, CuriosityRunConfig, preset, validate
+from experiments.curiosity_config import PRESETS, SCENARIOS, CuriosityRunConfig, parse_curious, preset, validate
 from experiments.curiosity_trainer import RewardTable
 from peg_jax.core.config import ConfigError
 from peg_jax.curiosity.methods import METHODS
@@ -16,8 +15,7 @@ from peg_jax.run.files import DiskError
 
 
 def parse(*arguments: str) -> tuple[CuriosityRunConfig, bool]:
-    choices = ("preset", "scenario", "method")
-    return parse_command(CuriosityRunConfig, arguments, choices, preset, validate, MAY_CHANGE)
+    return parse_curious(arguments)
 
 
 MISTAKES = [
