@@ -15,7 +15,7 @@ from flax import struct
 
 from peg_jax.core.optim import Learner, OptimizerConfig, apply_gradients, init_learner
 from peg_jax.core.types import Array, Key, Metrics, Params
-from peg_jax.curiosity.networks import extract_patches
+from peg_jax.curiosity.convolution import convolve
 from peg_jax.curiosity.reachability_config import RNetworkConfig
 
 _HE = nn.initializers.he_normal()
@@ -68,8 +68,8 @@ class _Norm(nn.Module):
 class _Conv(nn.Module):
     """A convolution with bias, whose parameters are those of `nn.Conv`.
 
-    On a CPU it is one matrix product of patches: in a loop, as training and scoring are, XLA's own convolutions and
-    their gradients take there 4 to 15 times as long.
+    On a CPU it is one matrix product of patches (`convolution`): in a loop, as training and scoring are, XLA's own
+    convolutions and their gradients take there 4 to 15 times as long.
     """
 
     channels: int
@@ -86,17 +86,16 @@ class _Conv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.channels,)).astype(self.dtype)
         size, stride = (self.kernel, self.kernel), (self.stride, self.stride)
 
-        def convolve(x: Array, kernel: Array) -> Array:
+        def of_xla(x: Array, kernel: Array) -> Array:
             return jax.lax.conv_general_dilated(
                 x, kernel, stride, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
             )
 
-        def multiply(x: Array, kernel: Array) -> Array:
+        def of_patches(x: Array, kernel: Array) -> Array:
             pads = jax.lax.padtype_to_pads(x.shape[1:3], size, stride, self.padding)
-            patches = extract_patches(jnp.pad(x, ((0, 0), *pads, (0, 0))), self.kernel, self.stride)
-            return patches @ kernel.reshape(-1, self.channels)
+            return convolve(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, self.stride)
 
-        return jax.lax.platform_dependent(x, kernel, cpu=multiply, default=convolve) + bias
+        return jax.lax.platform_dependent(x, kernel, cpu=of_patches, default=of_xla) + bias
 
 
 class _Block(nn.Module):
