@@ -4,7 +4,8 @@ Every run becomes a `<name>.json` in the folder; the page is made from all of th
 committed data alone (no `--runs`). Everything is measured in the stream of test mazes, from which nothing learns.
 
 * Reward and coverage of first episodes, of the policy and of a random walk.
-* Pairs of a random walk, as the R-network is trained on: accuracy, and by path distance in cells.
+* Pairs of a random walk, as the R-network is trained on: accuracy, and by path distance in cells; also of a network
+  that was not trained.
 * The bonus of a random walk where it enters a maze cell for the first time, and in cells where it was before.
 * The bonus of standing at a wall and firing, which only makes noise, and of the random walk.
 """
@@ -25,13 +26,13 @@ from envs.maze3d.types import UNITS_PER_CELL
 from envs.splits import SPLITS
 from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
-from experiments.curiosity_config import ANT, CURIOUS
+from experiments.curiosity_config import ANT, CURIOUS, CuriosityRunConfig, run_task
 from experiments.curiosity_evidence_page import DISTANCES, write_page
-from experiments.curiosity_program import split_params
+from experiments.curiosity_program import begun, split_params
 from experiments.evidence import portable
 from experiments.logs import TIMING, read_wall_seconds
-from experiments.r_network_stage import FOLDER, trains_r_network
-from experiments.restored import restore_as
+from experiments.r_network_stage import FOLDER, load_r_networks, trains_r_network
+from experiments.restored import Restored, restore_as
 from experiments.seeds import seed_keys
 from experiments.visualize_curiosity import CURIOSITY, EARLY, CuriousRun, Seen, one_seed, see
 from peg_jax.core import rng
@@ -40,11 +41,13 @@ from peg_jax.core.types import Key, Params
 from peg_jax.curiosity import evaluation, r_training, training
 from peg_jax.curiosity.history import History, take_pairs
 from peg_jax.curiosity.networks import Apply, Policy
-from peg_jax.curiosity.r_network import RNetwork, Variables, compare
+from peg_jax.curiosity.r_network import RNetwork, Variables, compare, init_variables
 from peg_jax.curiosity.training import SeedState
 from peg_jax.curiosity.watching import Episodes
+from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import write_json
 from peg_jax.run.metrics import read_metrics
+from peg_jax.run.progress import print_line
 
 SPLIT = "test"
 Figures = dict[str, Any]
@@ -60,6 +63,23 @@ class CuriosityEvidenceConfig:
     steps: int = 600  # of each random walk
     shots: int = 200  # steps of each episode of firing
     pairs: int = 4096  # of the R-network, at most
+
+
+def read_run(path: str, console: Console) -> CuriousRun:
+    """A run as its newest checkpoint has it, or one of EC without any as it begins: with its R-network trained.
+
+    Raises:
+        ConfigError: there is no run, or neither a checkpoint nor a trained R-network.
+        RunError: it is of another kind, or no checkpoint can be used.
+    """
+    directory = RunDirectory(path)
+    if not directory.exists() or list(directory.checkpoints.glob("*")):
+        return restore_as(CURIOSITY, path, -1, console)
+    config = directory.read_config_as(CuriosityRunConfig)
+    task = run_task(config)
+    networks = load_r_networks(dataclasses.replace(config, r_network=path), task, partial(print_line, console))
+    state = jax.jit(lambda keys, networks: begun(config, task, keys, networks))(seed_keys(config), networks)
+    return Restored(directory, config, task, state, 0)
 
 
 def measure(run: CuriousRun, options: CuriosityEvidenceConfig) -> Figures:
@@ -85,8 +105,11 @@ def measure_seed(run: CuriousRun, seed: SeedState, key: Key, options: CuriosityE
     shots = jax.jit(partial(seen, behaviour="fire", steps=options.shots))(seed, rng.named(key, "shots"))
     figures = scored | {"places": places(walk), "fire": firing(shots, walk)}
     if config.method in CURIOUS:
-        judge = jax.jit(partial(judged_pairs, RNetwork(config.reachability.network), config, options.pairs))
-        figures["pairs"] = by_distance(*map(np.asarray, judge(seed.bonus.network.variables, walk.episodes, key)))
+        net = RNetwork(config.reachability.network)
+        judge = jax.jit(partial(judged_pairs, net, config, options.pairs))
+        untrained = init_variables(net, rng.named(key, "untrained"), task.frame_shape)
+        for name, variables in (("pairs", seed.bonus.network.variables), ("untrained_pairs", untrained)):
+            figures[name] = by_distance(*map(np.asarray, judge(variables, walk.episodes, key)))
     return figures
 
 
@@ -249,11 +272,12 @@ def run(arguments: Sequence[str]) -> int:
     enable_compilation_cache()
     folder = Path(options.output)
     for path in options.runs:
-        restored = restore_as(CURIOSITY, path, -1, console)
+        restored = read_run(path, console)
         require(restored.config.scenario != ANT, "runs", path, "the ant has no maze; name runs in mazes")
         folder.mkdir(parents=True, exist_ok=True)
         figures = describe(restored, options) | measure(restored, options)
-        figures["curve"] = curve(restored, restored.config.metric)
+        if restored.step:
+            figures["curve"] = curve(restored, restored.config.metric)
         write_json(folder / f"{restored.directory.path.name}.json", figures)
         console.print(f"figures   {folder / restored.directory.path.name}.json", soft_wrap=True)
     console.print(f"page      {write_page(folder)}", soft_wrap=True)

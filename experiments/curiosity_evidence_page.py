@@ -97,6 +97,8 @@ def _pairs(found: dict[str, Figures]) -> list[str]:
         told = [f"{row['similarity']:.2f}, {row['accuracy']:.2f}" if "accuracy" in row else "-" for row in by_distance]
         figures = [_of(one, "pairs", key) for key in ("accuracy", "balanced_accuracy")]
         rows.append([name, str(one["seeds"][0]["pairs"]["pairs"]), *figures, *told])
+        figures = [_of(one, "untrained_pairs", key) for key in ("accuracy", "balanced_accuracy")]
+        rows.append([f"{name}, not trained", rows[-1][1], *figures, *["" for _ in told]])
     return [
         *_table(heads, rows),
         "",

@@ -141,6 +141,11 @@ def _install(config: CuriosityRunConfig, task: Task) -> Callable[[TrainState, RN
     return over_seeds(install, config.num_seeds, (SEED_AXES, 0), SEED_AXES)
 
 
+def begun(config: CuriosityRunConfig, task: Task, keys: Key, networks: RNetworkState) -> TrainState:
+    """A run before its first update, with R-networks `[num_seeds, ...]` that were trained before."""
+    return _install(config, task)(_init(config, task)(keys), networks)
+
+
 def make_recorder(config: CuriosityRunConfig, task: Task) -> Callable[[Params, Key], Pictures]:
     """A compiled function that plays a test episode and draws it: the view, and the map beside it."""
     apply, steps = training.build_network(task, config.algorithm()), int(task.params.max_steps_in_episode)

@@ -54,6 +54,12 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no evidence"):
         write_page(tmp_path)
     (tmp_path / "other.json").write_text("{}")
+    pairs = {
+        "pairs": 64,
+        "accuracy": 0.8,
+        "balanced_accuracy": 0.8,
+        "by_path_distance": [{"cells": [0, 0], "pairs": 3, "similarity": 0.95, "accuracy": 0.9}] * 6,
+    }
     figures: dict[str, Any] = {
         "command": "python -m experiments.episodic_curiosity --method=ppo_plus_ec",
         "revision": "0123456789abcdef",
@@ -67,12 +73,8 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
             {
                 "seed": seed,
                 "episodes": {who: {"reward": seed, "cells": 30.0} for who in ("policy", "random_walk")},
-                "pairs": {
-                    "pairs": 64,
-                    "accuracy": 0.8 + seed / 10,
-                    "balanced_accuracy": 0.8,
-                    "by_path_distance": [{"cells": [0, 0], "pairs": 3, "similarity": 0.95, "accuracy": 0.9}] * 6,
-                },
+                "pairs": pairs | {"accuracy": 0.8 + seed / 10},
+                "untrained_pairs": pairs | {"accuracy": 0.5},
             }
             for seed in (0, 1)
         ],
@@ -81,5 +83,6 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     assert curiosity_evidence.run([f"--output={tmp_path}"]) == 0
     page = (tmp_path / "README.md").read_text()
     assert "| ec | 64 | 0.85 (0.80, 0.90) | 0.80 (0.80, 0.80) | 0.95, 0.90 |" in page
+    assert "| ec, not trained | 64 | 0.50 (0.50, 0.50) |" in page
     assert "| ec | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 30.00 (30.00, 30.00) |" in page
     assert "2.0 minutes and 10.0 for the R-network" in page and "Firing" not in page
