@@ -31,7 +31,7 @@ from experiments.curiosity_evidence_page import DISTANCES, write_page
 from experiments.curiosity_program import begun, split_params
 from experiments.evidence import portable
 from experiments.logs import TIMING, read_wall_seconds
-from experiments.r_network_stage import FOLDER, load_r_networks, trains_r_network
+from experiments.r_network_stage import FOLDER, abstract_stage, stage_store
 from experiments.restored import Restored, restore_as
 from experiments.seeds import seed_keys
 from experiments.visualize_curiosity import CURIOSITY, EARLY, CuriousRun, Seen, one_seed, see
@@ -66,10 +66,10 @@ class CuriosityEvidenceConfig:
 
 
 def read_run(path: str, console: Console) -> CuriousRun:
-    """A run as its newest checkpoint has it, or one of EC without any as it begins: with its R-network trained.
+    """A run as its newest checkpoint has it, or one of EC without any as it begins: with the R-network of its stage.
 
     Raises:
-        ConfigError: there is no run, or neither a checkpoint nor a trained R-network.
+        ConfigError: there is no run.
         RunError: it is of another kind, or no checkpoint can be used.
     """
     directory = RunDirectory(path)
@@ -77,7 +77,8 @@ def read_run(path: str, console: Console) -> CuriousRun:
         return restore_as(CURIOSITY, path, -1, console)
     config = directory.read_config_as(CuriosityRunConfig)
     task = run_task(config)
-    networks = load_r_networks(dataclasses.replace(config, r_network=path), task, partial(print_line, console))
+    store = stage_store(config, directory, partial(print_line, console))
+    networks = store.restore(abstract_stage(config, task))[0].seed.network
     state = jax.jit(lambda keys, networks: begun(config, task, keys, networks))(seed_keys(config), networks)
     return Restored(directory, config, task, state, 0)
 
@@ -235,8 +236,7 @@ def by_distance(similar: np.ndarray, label: np.ndarray, length: np.ndarray, ther
 def describe(run: CuriousRun, options: CuriosityEvidenceConfig) -> Figures:
     """The run's command, revision and machine, and what was trained."""
     config, start = run.config, run.directory.read_starts()[-1]
-    offline = config.reachability.offline
-    trained = offline.epochs * offline.updates * offline.batch if trains_r_network(config) else 0
+    stage = stage_store(config, run.directory, lambda _: None).latest() or 0
     return {
         "command": portable(start["command"]),
         "method": config.method,
@@ -247,7 +247,7 @@ def describe(run: CuriousRun, options: CuriosityEvidenceConfig) -> Figures:
         "env_steps": run.step,
         "minutes": _minutes(run.directory.path / TIMING),
         "r_network_minutes": _minutes(run.directory.path / FOLDER / TIMING),
-        "r_network_pairs": trained,
+        "r_network_pairs": stage * config.reachability.offline.batch,
         "measured_on": {name: getattr(options, name) for name in ("episodes", "steps", "shots", "pairs")},
     }
 
