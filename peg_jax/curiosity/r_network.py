@@ -150,6 +150,9 @@ class Comparator(nn.Module):
 
     Batch norm and ReLU work on each number alone, so all up to the first layer's sum is computed for each embedding by
     itself: its half. A memory keeps the halves of its entries.
+
+    With `compares="difference"`, which is not published, the first layer is linear, sees `current - remembered`, and
+    only its magnitudes go on. So a network need not learn first that it is to compare, and the order does not matter.
     """
 
     config: RNetworkConfig
@@ -159,24 +162,32 @@ class Comparator(nn.Module):
         config = self.config
         dtype = jnp.dtype(config.dtype)
         norm, dense = partial(_Norm, config.momentum, dtype), partial(nn.Dense, dtype=dtype)
-        self.norm_current, self.norm_other = norm(), norm()
-        self.dense_current = dense(config.units, kernel_init=_HE_OF_A_HALF)
-        self.dense_other = dense(config.units, kernel_init=_HE_OF_A_HALF, use_bias=False)
+        self.difference = config.compares == "difference"
+        if self.difference:
+            self.dense_both = dense(config.units, kernel_init=_HE_OF_A_HALF, use_bias=False)
+        else:
+            self.norm_current, self.norm_other = norm(), norm()
+            self.dense_current = dense(config.units, kernel_init=_HE_OF_A_HALF)
+            self.dense_other = dense(config.units, kernel_init=_HE_OF_A_HALF, use_bias=False)
         self.norms = [norm() for _ in range(config.layers)]
         self.hidden = [dense(config.units, kernel_init=_HE) for _ in range(config.layers - 1)]
         self.out = dense(2, kernel_init=_HE)
 
     def half_of_current(self, embedding: Array, train: bool = False) -> Array:
         """The current observation's share of the first layer, `[..., E] -> [..., units]`."""
+        if self.difference:
+            return self.dense_both(embedding)
         return self.dense_current(self.norm_current(embedding, train))
 
     def half_of_other(self, embedding: Array, train: bool = False) -> Array:
         """The remembered observation's share of the first layer, `[..., E] -> [..., units]`."""
+        if self.difference:
+            return -self.dense_both(embedding)
         return self.dense_other(self.norm_other(embedding, train))
 
     def join(self, summed_halves: Array, train: bool = False) -> Array:
         """The rest: sums of two halves `[..., units]` -> logits `[..., 2]`."""
-        x = self.norms[0](summed_halves, train)
+        x = self.norms[0](jnp.abs(summed_halves) if self.difference else summed_halves, train)
         for dense, norm in zip(self.hidden, self.norms[1:], strict=True):
             x = norm(dense(x), train)
         return self.out(x).astype(jnp.float32)

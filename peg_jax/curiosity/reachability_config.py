@@ -25,6 +25,7 @@ class RNetworkConfig:
     embedding: int = static(512)  # size of an embedding
     units: int = static(512)  # width of the comparator
     layers: int = static(4)  # hidden layers of the comparator
+    compares: Literal["both", "difference"] = static("both")  # what it is given: both embeddings, or their difference
     momentum: float = static(0.99)  # share that a batch norm's running statistics keep at an update
     l2: float = 1e-4  # weight of the squared convolution kernels in the loss
     dtype: Literal["float32", "bfloat16"] = static("float32")  # compute type; statistics and losses are float32
