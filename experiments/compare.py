@@ -80,14 +80,16 @@ def label(config: RunConfig) -> str:
     return changed_options(config, preset(RunConfig, config.preset, config.env, config.method), MAY_CHANGE)
 
 
-def gather(runs: Sequence[FoundRun], metric: str) -> dict[str, dict[str, Scores]]:
-    """Scores by environment and method; methods by name.
+def gather(runs: Sequence[FoundRun | Explorer], metric: str) -> dict[str, dict[str, Scores]]:
+    """Scores of PEG and its baselines by environment and method; methods by name.
 
     Raises:
         RunError: the runs of a method were never evaluated after the same number of steps.
     """
     members: dict[tuple[str, str], list[FoundRun]] = defaultdict(list)
     for run in runs:
+        if isinstance(run, Explorer):
+            continue
         config = run.directory.read_config_as(RunConfig)
         members[config.env, label(config)].append(run)
     scores: dict[str, dict[str, Scores]] = defaultdict(dict)
@@ -188,8 +190,7 @@ def run(arguments: Sequence[str]) -> int:
     explorers = [run for run in runs if isinstance(run, Explorer)]
     if explorers:
         console.print(f"page   {write_study(explorers, Path(options.output), options.resamples)}", soft_wrap=True)
-    others = [run for run in runs if isinstance(run, FoundRun)]
-    for env, scores in gather(others, options.metric).items():
+    for env, scores in gather(runs, options.metric).items():
         task = run_task(RunConfig(env=env))
         console.print(f"page   {write_comparison(env, scores, options, task)}", soft_wrap=True)
     return 0

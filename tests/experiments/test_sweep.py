@@ -64,13 +64,13 @@ def test_mistakes_are_named_before_anything_runs(arguments: list[str], said: str
 
 
 def test_a_dry_run_tells_hours_and_memory_and_starts_nothing(tmp_path: Path) -> None:
-    """Speeds come from the most alike: a run of the method for EC, which trained its R-network for 90 s before, and a
+    """Speeds come from the most alike: a run of the method for EC, which trained its R-network for 360 s before, and a
     file of measurements for PPO. A run of PEG says nothing.
     """
     study, measured = tmp_path / "study", tmp_path / "measured"
     write_explorer(measured / "ec", "ppo_plus_ec", "noreward", 0, np.zeros(3), preset_name="smoke")
     (measured / "ec" / "r_network").mkdir()
-    (measured / "ec" / "r_network" / "timing.jsonl").write_text('{"step": 8, "wall_seconds": 90}\n')
+    (measured / "ec" / "r_network" / "timing.jsonl").write_text('{"step": 8, "wall_seconds": 360}\n')
     write_run(measured / "peg", "peg", 0, np.zeros((3, 11)))
     file = tmp_path / "bench.json"
     options = {"preset": "smoke", "method": "ppo", "scenario": "noreward"}
@@ -85,9 +85,9 @@ def test_a_dry_run_tells_hours_and_memory_and_starts_nothing(tmp_path: Path) -> 
     assert len(rows) == 4
     ppo, ec = (rows[f"scenario=noreward_method={method}_seed=1"] for method in ("ppo", "ppo_plus_ec"))
     assert [cell.strip() for cell in (ppo[0], ppo[2], ppo[3])] == ["360,000", "2.00", "50"]
-    assert [cell.strip() for cell in (ec[2], ec[3])] == ["1.02", "100"]  # 360,000 / 100 + 90 seconds
+    assert [cell.strip() for cell in (ec[2], ec[3])] == ["1.10", "100"]  # 360,000 / 100 + 360 seconds
     assert "iB" in ppo[1] and "iB" in ec[1] and ppo[1] != ec[1]
-    assert "4 runs, 6.1 device-hours" in said
+    assert "4 runs, 6.2 device-hours" in said
     assert "1 at a time" in said
     _, said = start("--program=episodic_curiosity", "--fixed=--preset=smoke", f"--output={study}", "--dry-run")
     assert "0.0 device-hours, without 1 runs of unknown speed" in said
