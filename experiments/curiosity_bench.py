@@ -115,8 +115,8 @@ def bench_reachability(
     done, zero = jnp.zeros((steps, envs), bool), jnp.zeros((), jnp.int32)
     online = config.method == BESIDE
     training_of = numbers.online if online else numbers.offline
-    pairs = PairBatch(*(frames.reshape(-1, *shape)[: training_of.batch] for _ in range(2)), zero)
-    pairs = dataclasses.replace(pairs, label=jnp.arange(training_of.batch) % 2)
+    some = frames.reshape(-1, *shape)[: training_of.batch]
+    pairs = PairBatch(some, some[::-1], jnp.arange(training_of.batch) % 2)
 
     def learn(network: RNetworkState, pairs: PairBatch) -> RNetworkState:
         def one(_: Any, network: RNetworkState) -> RNetworkState:

@@ -15,7 +15,9 @@ from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.progress import print_line
 
-C, T, S = TypeVar("C"), TypeVar("T"), TypeVar("S")
+C = TypeVar("C")
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 class Kind(NamedTuple, Generic[C, T, S]):

@@ -177,9 +177,10 @@ class AntNoReward(ExplorationEnvironment[EnvState, EnvParams]):
         canvas = raster.blank(_MAP_SIZE, qpos[:2], _MAP_WIDTH, (0, 0, 0))
         color = tiles.floor_color(state.tiles, canvas.centres[..., 0], canvas.centres[..., 1], 0.5)
         canvas = canvas._replace(picture=255 * jnp.stack(color, axis=-1))
-        for places, offsets, color in ((track, (0,), _TRACK), (marks, (-1, 0, 1), _MARK)):
-            if places is not None:
-                canvas = canvas._replace(picture=_dots(canvas, qpos, places, offsets, color))
+        if track is not None:
+            canvas = canvas._replace(picture=_dots(canvas, qpos, track, (0,), _TRACK))
+        if marks is not None:
+            canvas = canvas._replace(picture=_dots(canvas, qpos, marks, (-1, 0, 1), _MARK))
         return raster.finish(sketch.ant_body(canvas, qpos))
 
 

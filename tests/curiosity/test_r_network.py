@@ -90,12 +90,13 @@ def test_similarity_by_halves_is_that_of_the_whole_network(ran: Ran) -> None:
 
 def test_a_comparator_of_differences_takes_equal_frames_alike_and_knows_no_order(ran: Ran) -> None:
     net = RNetwork(dataclasses.replace(CONFIG, compares="difference"))
-    first, second = ran.frames
+    frames = ran.frames // 64  # of a network whose norms know nothing yet, bright pixels drive the output to its ends
+    first, second = frames
 
     @jax.jit
     def both(key: Array) -> tuple[Array, ...]:
         variables = r_network.init_variables(net, key, FRAME)
-        embedding = r_network.embed(net, variables, ran.frames)
+        embedding = r_network.embed(net, variables, frames)
         halves = r_network.half_of_entry(net, variables, embedding[1])
         by_halves = jax.vmap(lambda one: r_network.similarity(net, variables, one, halves))(embedding[0])
         pairs = ((first, second), (second, first), (first, first))
