@@ -235,10 +235,11 @@ def by_distance(similar: np.ndarray, label: np.ndarray, length: np.ndarray, ther
 
 def describe(run: CuriousRun, options: CuriosityEvidenceConfig) -> Figures:
     """The run's command, revision and machine, and what was trained."""
-    config, start = run.config, run.directory.read_starts()[-1]
+    config, starts = run.config, run.directory.read_starts()
+    start = starts[-1]
     stage = stage_store(config, run.directory, lambda _: None).latest() or 0
     return {
-        "command": portable(start["command"]),
+        "command": portable(starts[0]["command"]),  # of those that resume it, none says what it is
         "method": config.method,
         "control": config.reachability.control,
         "revision": start["git_revision"],

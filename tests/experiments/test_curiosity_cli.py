@@ -44,10 +44,10 @@ MISTAKES = [
         ["--method=ppo_plus_ec", "--r-network=runs/x", "--reachability.control=untrained"],
         ["--reachability.control=untrained", "runs/x"],
     ),
-    (["--method=ppo_plus_eco", "--reachability.online.history=100"], ["--reachability.online.history=100", "8192"]),
+    (["--method=ppo_plus_eco", "--reachability.online.history=100"], ["--reachability.online.history=100", "2048"]),
     (["--method=ppo_plus_eco", "--reachability.online.batch=1"], ["--reachability.online.batch=1", "2 pairs"]),
     (["--method=ppo_plus_eco", "--maze.episode-steps=20"], ["--maze.episode-steps=20", "26"]),
-    (["--method=ppo_plus_ec", "--reachability.offline.steps=1000"], ["--reachability.offline.steps=1000", "1728"]),
+    (["--method=ppo_plus_ec", "--reachability.offline.steps=100"], ["--reachability.offline.steps=100", "432"]),
     (["--method=ppo_plus_ec", "--reachability.memory.capacity=0"], ["--reachability.memory.capacity=0", "at least 1"]),
 ]
 
