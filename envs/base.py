@@ -155,5 +155,9 @@ class ExplorationEnvironment(
         """Where the agent is, `[3]`."""
 
     @abc.abstractmethod
-    def render(self, state: EnvState, track: jax.Array | None = None) -> jax.Array:
-        """A view for people, `[H, W, 3]` uint8, with the positions `track [T, 3]`; those with NaN are left out."""
+    def render(self, state: EnvState, track: jax.Array | None = None, marks: jax.Array | None = None) -> jax.Array:
+        """A view for people, `[H, W, 3]` uint8.
+
+        The positions `track [T, 3]` are drawn in orange, and on top of them `marks [M, 3]` in blue and larger; those
+        with NaN are left out.
+        """

@@ -1,32 +1,32 @@
 """Compare methods over seeds: `python -m experiments.compare --runs runs --output=comparison`.
 
 Runs are grouped by environment and method, with the options that differ from the method's preset. Intervals are
-stratified bootstraps over the seeds of each goal (Agarwal et al., "Deep RL at the Edge of the Statistical Precipice",
-NeurIPS 2021), as rliable computes them.
+stratified bootstraps over the seeds of each goal, see `intervals`. Runs of Episodic Curiosity make a table of their
+own, see `compare_curiosity`.
 """
 
 import dataclasses
-import warnings
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from rich.console import Console
-from scipy import stats
 
 from experiments import compare_plots
 from experiments.cli import main, parse
+from experiments.compare_curiosity import Explorer, read_explorer, write_study
 from experiments.config import MAY_CHANGE, RunConfig
 from experiments.evidence import Evidence, collect
 from experiments.extras import load
 from experiments.find import read_runs
+from experiments.intervals import interval, probability_of_improvement
+from experiments.labels import changed_options
 from experiments.logs import GOALS, read_goals
 from experiments.presets import preset
 from experiments.program import run_task
-from peg_jax.run.config_json import encode, flatten
+from experiments.programs import program_of
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
 from peg_jax.run.progress import print_line
@@ -64,10 +64,12 @@ class Scores(NamedTuple):
     goal_steps: np.ndarray  # [n] when
 
 
-def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun]:
+def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun | Explorer]:
     """The runs named by `paths` or lying in them; what is none is named on the console and left out."""
 
-    def read(directory: RunDirectory) -> FoundRun:
+    def read(directory: RunDirectory) -> FoundRun | Explorer:
+        if program_of(directory) == "episodic_curiosity":
+            return read_explorer(directory)
         return FoundRun(directory, collect(directory)[1]["seeds"])
 
     return read_runs(paths, read, lambda line: print_line(console, line))
@@ -75,22 +77,19 @@ def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun]:
 
 def label(config: RunConfig) -> str:
     """The method, and the options by which the run differs from the method's defaults."""
-    usual = flatten(encode(preset(RunConfig, config.preset, config.env, config.method)))
-    ignored = {*MAY_CHANGE, "seed", "num_seeds", "logdir"}
-    changed = {name: value for name, value in flatten(encode(config)).items() if usual[name] != value}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items() if name not in ignored]
-    kind = [] if config.preset == RunConfig.preset else [f"--preset={config.preset}"]
-    return " ".join([config.method, *kind, *options])
+    return changed_options(config, preset(RunConfig, config.preset, config.env, config.method), MAY_CHANGE)
 
 
-def gather(runs: Sequence[FoundRun], metric: str) -> dict[str, dict[str, Scores]]:
-    """Scores by environment and method; methods by name.
+def gather(runs: Sequence[FoundRun | Explorer], metric: str) -> dict[str, dict[str, Scores]]:
+    """Scores of PEG and its baselines by environment and method; methods by name.
 
     Raises:
         RunError: the runs of a method were never evaluated after the same number of steps.
     """
     members: dict[tuple[str, str], list[FoundRun]] = defaultdict(list)
     for run in runs:
+        if isinstance(run, Explorer):
+            continue
         config = run.directory.read_config_as(RunConfig)
         members[config.env, label(config)].append(run)
     scores: dict[str, dict[str, Scores]] = defaultdict(dict)
@@ -109,45 +108,6 @@ def _stack(group: Sequence[FoundRun], metric: str) -> Scores:
     steps, goals = read_goals(group[0].directory.seed_directories()[0] / GOALS)
     every = max(1, len(goals) // SHOWN_GOALS)
     return Scores(np.array(shared), np.array(rows).transpose(0, 2, 1), goals[::every, :2], steps[::every])
-
-
-def aggregate(name: str, scores: np.ndarray) -> np.ndarray:
-    """Mean or interquartile mean over seeds and goals, `[seeds, goals, T] -> [T]`.
-
-    As rliable's aggregates, for all times at once.
-    """
-    flat = scores.reshape(-1, scores.shape[-1])
-    return stats.trim_mean(flat, 0.25, axis=0) if name == "iqm" else flat.mean(axis=0)
-
-
-def interval(values: np.ndarray, statistic: str, resamples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Aggregate `[T]` of `[seeds, goals, T]` and its 95 % interval `[2, T]`, stratified by goal."""
-    return _bootstrap(values, partial(aggregate, statistic), resamples)
-
-
-def _bootstrap(
-    scores: np.ndarray | tuple[np.ndarray, np.ndarray], function: Callable[..., np.ndarray], resamples: int
-) -> tuple[np.ndarray, np.ndarray]:
-    library = load("rliable.library")
-    random = np.random.RandomState(0)  # the same intervals each time
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # rliable's own, about how it hands on the random state
-        points, bounds = library.get_interval_estimates({"": scores}, function, reps=resamples, random_state=random)
-    return points[""], bounds[""]
-
-
-def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray, resamples: int) -> tuple[float, list[float]]:
-    """Chance that a seed of ours beats one of theirs, averaged over goals, with its 95 % interval.
-
-    The statistic of rliable, which calls a test of scipy's for each goal and resample and takes minutes.
-    """
-
-    def compare(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        better = np.sign(x[:, None] - y[None])  # a tie is half a win
-        return np.array([0.5 + 0.5 * better.mean()])
-
-    point, bounds = _bootstrap((ours, theirs), compare, resamples)
-    return float(point[0]), [float(bound) for bound in bounds[:, 0]]
 
 
 def summarise(scores: dict[str, Scores], options: CompareConfig) -> dict[str, Any]:
@@ -227,6 +187,9 @@ def run(arguments: Sequence[str]) -> int:
     runs = find_runs(options.runs, console)
     if not runs:
         raise RunError(f"no run with an evaluation in {', '.join(options.runs)}")
+    explorers = [run for run in runs if isinstance(run, Explorer)]
+    if explorers:
+        console.print(f"page   {write_study(explorers, Path(options.output), options.resamples)}", soft_wrap=True)
     for env, scores in gather(runs, options.metric).items():
         task = run_task(RunConfig(env=env))
         console.print(f"page   {write_comparison(env, scores, options, task)}", soft_wrap=True)

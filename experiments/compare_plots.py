@@ -27,18 +27,29 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def curves(path: Path, panels: Mapping[str, Mapping[str, Curve]]) -> None:
-    """Learning curves with their intervals, one panel per title and one line per method."""
+def curves(
+    path: Path,
+    panels: Mapping[str, Mapping[str, Curve]],
+    label: str = "success",
+    limits: tuple[float, float] | None = (-0.02, 1.02),
+) -> None:
+    """Learning curves with their intervals, one panel per title and one line per method, which has one colour in all.
+
+    `label` and `limits` are of the vertical axis.
+    """
+    methods = list(dict.fromkeys(method for lines in panels.values() for method in lines))
+    colour_of = dict(zip(methods, colours(len(methods)), strict=True))
+    drawn = {}
     figure = _figure(5.2 * len(panels), 4.0)
     for axes, (title, lines) in zip(np.ravel(figure.subplots(1, len(panels))), panels.items(), strict=True):
-        style(axes, title, STEPS_LABEL, "success")
+        style(axes, title, STEPS_LABEL, label)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.set_ylim(-0.02, 1.02)
-        for colour, (method, (steps, value, bounds)) in zip(colours(len(lines)), lines.items(), strict=True):
-            axes.plot(steps, value, color=colour, label=method)
-            axes.fill_between(steps, *bounds, color=colour, alpha=0.2, linewidth=0)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
+        if limits:
+            axes.set_ylim(*limits)
+        for method, (steps, value, bounds) in lines.items():
+            (drawn[method],) = axes.plot(steps, value, color=colour_of[method])
+            axes.fill_between(steps, *bounds, color=colour_of[method], alpha=0.2, linewidth=0)
+    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=min(5, len(drawn)), frameon=False)
     _save(figure, path)
 
 

@@ -1,5 +1,7 @@
 """Speed of the mazes and of PPO in them: `python -m experiments.curiosity_bench --num-envs 12 128 1024`.
 
+With `--method=ppo_plus_eco` or `ppo_plus_ec` also of the R-network, of its bonus, and their share of training.
+
 Frames per second of wall clock, and per second of processor time, which other programs on the machine disturb less.
 """
 
@@ -16,14 +18,22 @@ from rich.console import Console
 
 from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
-from experiments.curiosity_config import preset, run_task, validate
+from experiments.curiosity_config import BESIDE, CURIOUS, CuriosityRunConfig, preset, run_task, validate
 from experiments.options import override
 from peg_jax.core.config import require
-from peg_jax.curiosity import training
+from peg_jax.curiosity import r_network, reachability, training
+from peg_jax.curiosity.bonus import Judgement
+from peg_jax.curiosity.history import history_bytes, rows_for
+from peg_jax.curiosity.memory import Memory
+from peg_jax.curiosity.r_network import PairBatch, RNetwork, RNetworkState, Variables
+from peg_jax.curiosity.task import Task
+from peg_jax.curiosity.training import SeedState
 from peg_jax.run.directory import describe_start
 from peg_jax.run.files import write_json
 
 Figures = dict[str, Any]
+UPDATES = 4  # of the R-network in a timed call
+PAIRS_PER_STEP = 0.25  # of a history, see `pairs`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +50,8 @@ class CuriosityBenchConfig:
     output: str = ""  # JSON file for the figures; empty prints only
 
 
-def measure(function: Callable[..., Any], frames: int, repeats: int, *arguments: Any) -> Figures:
-    """Speed of a compiled function that makes `frames` frames per call."""
+def measure(function: Callable[..., Any], count: int, repeats: int, *arguments: Any, unit: str = "frame") -> Figures:
+    """Speed of a compiled function that makes `count` frames, or what `unit` says, per call."""
     jax.block_until_ready(function(*arguments))
     wall, processor = [], []
     for _ in range(repeats):
@@ -51,9 +61,9 @@ def measure(function: Callable[..., Any], frames: int, repeats: int, *arguments:
         processor.append(time.process_time() - began[1])
     seconds = float(np.median(processor))
     return {
-        "frames_per_second": round(frames / float(np.median(wall))),
-        "frames_per_processor_second": round(frames / seconds),
-        "processor_microseconds_per_frame": round(1e6 * seconds / frames, 1),
+        f"{unit}s_per_second": round(count / float(np.median(wall))),
+        f"{unit}s_per_processor_second": round(count / seconds),
+        f"processor_microseconds_per_{unit}": round(1e6 * seconds / count, 1),
     }
 
 
@@ -86,6 +96,49 @@ def bench(options: CuriosityBenchConfig, num_envs: int) -> Figures:
     each_reset = figures["reset"]["processor_microseconds_per_frame"] / int(jnp.asarray(params.max_steps_in_episode))
     figures["share_of_rendering"] = round(figures["render"]["processor_microseconds_per_frame"] / per_frame, 3)
     figures["share_of_resets"] = round(each_reset / per_frame, 4)  # of episodes that last until the time is up
+    if options.method in CURIOUS:
+        figures |= bench_reachability(config, task, start.seed, per_frame, options.repeats)
+    return figures
+
+
+def bench_reachability(
+    config: CuriosityRunConfig, task: Task, seed: SeedState, per_frame: float, repeats: int
+) -> Figures:
+    """The R-network's training and its bonus, and their shares of `per_frame` microseconds of training a policy.
+
+    A round of ECO falls due once in many rollouts, and not in the one that was timed: its part is added up from the
+    pairs that it takes per step.
+    """
+    numbers, net = config.reachability, RNetwork(config.reachability.network)
+    steps, envs, shape = config.ppo.rollout, config.ppo.num_envs, task.frame_shape
+    frames = jax.random.randint(jax.random.key(0), (steps, envs, *shape), 0, 256).astype(jnp.uint8)
+    done, zero = jnp.zeros((steps, envs), bool), jnp.zeros((), jnp.int32)
+    online = config.method == BESIDE
+    training_of = numbers.online if online else numbers.offline
+    some = frames.reshape(-1, *shape)[: training_of.batch]
+    pairs = PairBatch(some, some[::-1], jnp.arange(training_of.batch) % 2)
+
+    def learn(network: RNetworkState, pairs: PairBatch) -> RNetworkState:
+        def one(_: Any, network: RNetworkState) -> RNetworkState:
+            return r_network.update(network, net, pairs, net.config, training_of.optimizer)[0]
+
+        return jax.lax.fori_loop(0, UPDATES, one, network)
+
+    def score(variables: Variables, memory: Memory, frames: jax.Array) -> Judgement:
+        return reachability.score_rollout(numbers, variables, memory, frames, done, zero, jax.random.key(0))[1]
+
+    network = seed.bonus.network
+    learned = measure(jax.jit(learn), UPDATES * training_of.batch, repeats, network, pairs, unit="pair")
+    scored = measure(jax.jit(score), steps * envs, repeats, network.variables, seed.bonus.memory, frames)
+    figures: Figures = {"r_network": learned, "bonus": scored}
+    of_bonus = scored["processor_microseconds_per_frame"]
+    figures["share_of_bonus"] = round(of_bonus / per_frame, 3)
+    if online:
+        each = numbers.online.passes * (1 - numbers.online.held_out) * PAIRS_PER_STEP
+        rounds = each * learned["processor_microseconds_per_pair"]
+        figures["share_of_rounds"] = round(rounds / (per_frame + rounds), 3)
+        figures["share_of_bonus_and_rounds"] = round((of_bonus + rounds) / (per_frame + rounds), 3)
+        figures["history_bytes"] = history_bytes(rows_for(numbers.online.history, envs), envs, shape)
     return figures
 
 

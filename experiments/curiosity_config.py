@@ -1,6 +1,7 @@
 """The options of an Episodic Curiosity run, their presets and their checks."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from flax import struct
@@ -8,6 +9,7 @@ from flax import struct
 import envs
 from envs.maze3d.television import Television
 from experiments import options
+from experiments.cli import parse_command
 from experiments.curiosity_checks import validate_reachability
 from experiments.curiosity_presets import ANT_CURIOUS, ANT_NUMBERS, ANT_VIEWS, PRESETS, Changes
 from experiments.env_devices import require_devices
@@ -100,13 +102,23 @@ def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
     return override(config, task | METHODS[method].numbers | numbers | PRESETS[name] | view | own)
 
 
-def run_task(config: CuriosityRunConfig) -> Task:
-    """The task of a run, in the stream of episodes for training.
+def parse_curious(arguments: Sequence[str]) -> tuple[CuriosityRunConfig, bool]:
+    """The options that a command line asks for, validated, and whether it continues an existing run.
+
+    Raises:
+        ConfigError, RunError: the user's mistakes.
+    """
+    choices = ("preset", "scenario", "method")
+    return parse_command(CuriosityRunConfig, arguments, choices, preset, validate, MAY_CHANGE)
+
+
+def run_task(config: CuriosityRunConfig, action_set: str = "") -> Task:
+    """The task of a run, in the stream of episodes for training; a maze's actions are its own, or those of a named set.
 
     Raises:
         RunError: MuJoCo is needed and not installed.
     """
-    env, params = _make_ant(config) if config.scenario == ANT else _make_maze(config)
+    env, params = _make_ant(config) if config.scenario == ANT else _make_maze(config, action_set)
     if config.maze.episode_steps:
         params = dataclasses.replace(params, max_steps_in_episode=config.maze.episode_steps)
     return make_task(env, params, config.oracle)
@@ -117,11 +129,13 @@ def _make_ant(config: CuriosityRunConfig) -> tuple[Any, Any]:
     return envs.make(ANT, physics=config.physics, height=config.maze.height, width=config.maze.width)
 
 
-def _make_maze(config: CuriosityRunConfig) -> tuple[Any, Any]:
+def _make_maze(config: CuriosityRunConfig, action_set: str) -> tuple[Any, Any]:
     maze = config.maze
     made: dict[str, Any] = {"height": maze.height, "width": maze.width}
     if config.scenario not in FIXED_SIZE:
         made["size"] = maze.size
+    if action_set:
+        made["action_set"] = action_set
     if maze.television != "none":
         made["television"] = Television(maze.television, maze.television_switches)
     return envs.make(f"maze3d_{config.scenario}", **made)

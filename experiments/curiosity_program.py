@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from envs.splits import SPLITS
 from experiments.compilation import compiler_options
@@ -17,7 +18,7 @@ from experiments.options import made_with
 from experiments.seeds import over_seeds, placed, seed_keys
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics, Params
-from peg_jax.curiosity import evaluation, offline, ppo, reachability, training
+from peg_jax.curiosity import evaluation, offline, ppo, reachability, training, watching
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.evaluation import Evaluation
 from peg_jax.curiosity.history import History
@@ -114,7 +115,8 @@ def _init(config: CuriosityRunConfig, task: Task) -> Callable[[Key], TrainState]
     return over_seeds(lambda key: training.init(task, algorithm, config.method, key), config.num_seeds, (0,), SEED_AXES)
 
 
-def _split_params(task: Task, split: int | Array) -> EnvParams:
+def split_params(task: Task, split: int | Array) -> EnvParams:
+    """The environment's parameters in a stream of episodes, an index into `SPLITS`."""
     return dataclasses.replace(task.params, split=split)
 
 
@@ -126,7 +128,7 @@ def _evaluate(
     watched = 0 if variables is None else min(WATCHED, config.eval_envs)
 
     def one(split: Array, key: Key) -> tuple[Evaluation, History | None]:
-        mazes = _split_params(task, split)
+        mazes = split_params(task, split)
         return evaluation.evaluate(task, apply, params, mazes, config.eval_envs, steps, key, watched)
 
     splits = jnp.array([SPLITS.index(name) for name in EVALUATED])
@@ -153,13 +155,19 @@ def _install(config: CuriosityRunConfig, task: Task) -> Callable[[TrainState, RN
     return over_seeds(install, config.num_seeds, (SEED_AXES, 0), SEED_AXES)
 
 
+def begun(config: CuriosityRunConfig, task: Task, keys: Key, networks: RNetworkState) -> TrainState:
+    """A run before its first update, with R-networks `[num_seeds, ...]` that were trained before."""
+    return _install(config, task)(_init(config, task)(keys), networks)
+
+
 def make_recorder(config: CuriosityRunConfig, task: Task) -> Callable[[Params, Key], Pictures]:
     """A compiled function that plays a test episode and draws it: the view, and the map beside it."""
     apply, steps = training.build_network(task, config.algorithm()), int(task.params.max_steps_in_episode)
-    params_of_test = _split_params(task, SPLITS.index("test"))
+    params_of_test = split_params(task, SPLITS.index("test"))
 
     def record(params: Params, key: Key) -> Pictures:
-        recording = evaluation.record(task, apply, params, params_of_test, steps, key)
-        return Pictures(recording.view, recording.map, recording.alive)
+        played = watching.play(task, watching.by_policy(apply, params), params_of_test, 1, steps, key)
+        maps = watching.draw_maps(task, played, 0, np.arange(steps), None)
+        return Pictures(played.frames[1:, 0], maps, played.alive[:, 0])
 
     return jax.jit(record)

@@ -10,8 +10,8 @@ from experiments.processes import as_one, join_first
 join_first(__name__)  # gymnax, which is imported below, computes at once, and processes have to meet before that
 
 # isort: split
-from experiments.cli import main, parse_command
-from experiments.curiosity_config import BEFORE, MAY_CHANGE, CuriosityRunConfig, preset, validate
+from experiments.cli import main
+from experiments.curiosity_config import BEFORE, parse_curious
 from experiments.curiosity_program import EVALUATED
 from experiments.curiosity_trainer import CuriosityTrainer
 from experiments.host import new_logdir, open_run
@@ -22,8 +22,7 @@ from peg_jax.run.processes import several
 
 def run(arguments: Sequence[str]) -> int:
     """Train or resume as the command line says; returns the exit code."""
-    choices = ("preset", "scenario", "method")
-    config, resuming = parse_command(CuriosityRunConfig, arguments, choices, preset, validate, MAY_CHANGE)
+    config, resuming = parse_curious(arguments)
     config = as_one(config)
     one_process = "its R-network is trained by one process; use ppo_plus_eco, or a run directory per process"
     require(config.method != BEFORE or not several(), "method", config.method, one_process)

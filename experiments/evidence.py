@@ -49,7 +49,7 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
     ]
     evidence = {
         "env": config.env,
-        "command": _portable(start["command"]),
+        "command": portable(start["command"]),
         "revision": start["git_revision"],
         "machine": {name: start[name] for name in ("cpu_count", "backend", "device_kind", "python")}
         | {"jax": start["packages"]["jax"]},
@@ -79,7 +79,7 @@ def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
     return found
 
 
-def _portable(command: str) -> str:
+def portable(command: str) -> str:
     """The command as a reader would type it: no interpreter's path, no run directory."""
     words = command.split(" ")
     words = ["python", *words[words.index("-m") :]] if "-m" in words else words

@@ -1,7 +1,7 @@
 """The reachability network of `ppo_plus_ec`: trained before the policy, in the run's directory, or another run's.
 
-Layout, as of a run: `r_network/checkpoints/`, and `r_network/metrics.jsonl` with gradient updates as steps, in
-`r_network/seed_<seed>/` where there are several seeds.
+Layout, as of a run: `r_network/checkpoints/`, `r_network/timing.jsonl`, and `r_network/metrics.jsonl` with gradient
+updates as steps, in `r_network/seed_<seed>/` where there are several seeds.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ import numpy as np
 from envs.maze3d import SPLITS
 from experiments.compilation import compiler_options
 from experiments.curiosity_config import BEFORE, CuriosityRunConfig
+from experiments.logs import WallClock
 from experiments.memory import Growing, require_memory
 from experiments.options import made_with
 from experiments.seeds import over_seeds, seed_keys
@@ -123,6 +124,7 @@ def _train(
     place, seeds = session.directory.path / FOLDER, range(config.seed, config.seed + config.num_seeds)
     paths = [place / f"seed_{seed}" for seed in seeds] if config.num_seeds > 1 else [place]
     writers = [MetricsWriter(path, resumed_at) for path in paths]
+    clock = WallClock(place, resumed_at)
     with ProgressBar("R-network", total, updates, session.console) as bar, session.training():
         while updates < total:
             before = updates
@@ -132,6 +134,7 @@ def _train(
             for index, writer in enumerate(writers):
                 writer.write(updates, {name: values[index] for name, values in table.items()})
             bar.update(updates, updates - (resumed_at or 0))
+            clock.write(updates, bar.steps_per_second, bar.updates_per_second)
             session.check()
             stopping = session.stopping
             bad = np.asarray(state.seed.network.bad_updates)
@@ -160,12 +163,16 @@ def require_stage_memory(config: CuriosityRunConfig, task: Task) -> None:
     Raises:
         ConfigError: names the option that would help and a value that fits.
     """
+    growing = Growing("random steps", "reachability.offline.steps", config.reachability.offline.steps)
+    require_memory(config.num_seeds, stage_sizes(config, task), growing)
+
+
+def stage_sizes(config: CuriosityRunConfig, task: Task) -> dict[str, Any]:
+    """The parts of one seed's stage, as shapes."""
     template = abstract_stage(config, task)
     network = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), template.seed.network)
     walks = [jax.eval_shape(partial(_empty, config, task, split)) for split in WALKED]
-    sizes = {"R-network": network, "random steps": walks}
-    growing = Growing("random steps", "reachability.offline.steps", config.reachability.offline.steps)
-    require_memory(config.num_seeds, sizes, growing)
+    return {"R-network": network, "random steps": walks}
 
 
 def compile_stage(config: CuriosityRunConfig, task: Task, state: OfflineState) -> Stage:

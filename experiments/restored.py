@@ -1,7 +1,8 @@
 """A run as a checkpoint has it, for commands that do not train."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.console import Console
 
@@ -10,21 +11,43 @@ from experiments.program import abstract_state, checkpoint_store, run_task
 from peg_jax.core.config import ConfigError, require
 from peg_jax.core.environment import Task
 from peg_jax.peg.training import TrainState
+from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.progress import print_line
 
+C = TypeVar("C")
+T = TypeVar("T")
+S = TypeVar("S")
 
-class Restored(NamedTuple):
+
+class Kind(NamedTuple, Generic[C, T, S]):
+    """What tells one kind of run from another."""
+
+    config: type[C]
+    run_task: Callable[[C], T]
+    abstract_state: Callable[[C, T], S]
+    checkpoint_store: Callable[[C, RunDirectory, Callable[[str], None]], CheckpointStore]
+
+
+PEG = Kind(RunConfig, run_task, abstract_state, checkpoint_store)
+
+
+class Restored(NamedTuple, Generic[C, T, S]):
     """A run read back."""
 
     directory: RunDirectory
-    config: RunConfig
-    task: Task
-    state: TrainState
+    config: C
+    task: T
+    state: S
     step: int  # environment steps after which it was saved
 
 
-def restore(logdir: str, step: int, console: Console) -> Restored:
+def restore(logdir: str, step: int, console: Console) -> Restored[RunConfig, Task, TrainState]:
+    """`restore_as` for a run of PEG or one of its baselines."""
+    return restore_as(PEG, logdir, step, console)
+
+
+def restore_as(kind: Kind[C, T, S], logdir: str, step: int, console: Console) -> Restored[C, T, S]:
     """Read the run in `logdir` as it was after `step` environment steps; -1 is its newest intact checkpoint.
 
     Raises:
@@ -35,8 +58,9 @@ def restore(logdir: str, step: int, console: Console) -> Restored:
     directory = RunDirectory(logdir)
     if not directory.exists():
         raise ConfigError(f"--logdir={logdir} cannot work: there is no run; it should hold a config.json")
-    config = directory.read_config_as(RunConfig)
-    task = run_task(config)
-    store = checkpoint_store(config, directory, partial(print_line, console))
-    state, found = store.restore(abstract_state(config, task), None if step < 0 else step)
+    config = directory.read_config_as(kind.config)
+    task = kind.run_task(config)
+    store = kind.checkpoint_store(config, directory, partial(print_line, console))
+    template: Any = kind.abstract_state(config, task)
+    state, found = store.restore(template, None if step < 0 else step)
     return Restored(directory, config, task, state, found)

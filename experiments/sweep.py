@@ -1,7 +1,8 @@
 """Many runs with one command: `python -m experiments.sweep --grid method=peg,mega --seeds 0 1 2 --output=runs/study`.
 
 A sweep is the product of its grid (or its listed points) and its seeds. Every run has its own directory, named after
-what sets it apart, so the same command skips finished runs and resumes interrupted ones.
+what sets it apart, so the same command skips finished runs and resumes interrupted ones. `--program` names what is run,
+and `--dry-run` tells what it would take.
 """
 
 import dataclasses
@@ -18,22 +19,23 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.cli import main, parse, parse_run
-from experiments.config import RunConfig
+from experiments.cli import main, parse
+from experiments.costs import Speed, measured_speeds, most_alike, parse_measured, seconds_left
 from experiments.extras import load
+from experiments.options import RunOptions, made_with
+from experiments.programs import PROGRAMS, ProgramName, final_score
 from peg_jax.core.config import ConfigError, require
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
-from peg_jax.run.files import RunError
-from peg_jax.run.metrics import read_metrics
-
-GOAL_ALL = "max_eval_metric_success_cell/goal_all"
+from peg_jax.run.memory import available_bytes
+from peg_jax.run.progress import format_bytes
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepConfig:
     """Run a grid, a list or a search of options, each over several seeds."""
 
+    program: ProgramName = "peg"  # what is run: a module of `experiments`
     grid: tuple[str, ...] = ()  # options with their values, such as method=peg,mega; all combinations are run
     points: tuple[str, ...] = ()  # instead of a grid: each a quoted list of options, such as "method=peg steps=9000"
     seeds: tuple[int, ...] = (0,)  # of every combination
@@ -43,7 +45,9 @@ class SweepConfig:
     launcher: Literal["here", "slurm", "local"] = "here"  # here: processes of this machine; the others: submitit
     slurm: str = ""  # submitit parameters, such as "slurm_partition=gpu timeout_min=600 gpus_per_node=1"
     search: tuple[str, ...] = ()  # Optuna instead of a grid: ranges such as planner.discount=0.9:0.999[:log]
-    trials: int = 20  # of the search; each is scored by its mean final success over the seeds
+    trials: int = 20  # of the search; each is scored by its mean final success, coverage or reward over the seeds
+    dry_run: bool = False  # tell runs, device-hours and memory, and start nothing
+    measured: tuple[str, ...] = ()  # of a dry run: runs, folders or files of curiosity_bench that tell speeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +57,27 @@ class Run:
     name: str  # of its directory
     logdir: Path
     arguments: tuple[str, ...]
-    steps: int
+    config: RunOptions
+    program: ProgramName = "peg"
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of the whole run."""
+        return self.config.steps
+
+    @property
+    def done(self) -> int:
+        """Environment steps after which it was last saved."""
+        return CheckpointStore(self.logdir / "checkpoints").latest() or 0
 
     @property
     def finished(self) -> bool:
         """Whether its last checkpoint is the end of the run."""
-        return (CheckpointStore(self.logdir / "checkpoints").latest() or 0) >= self.steps
+        return self.done >= self.steps
 
     def start(self) -> int:
         """Run it in a process of its own, what it says going to `<name>.log`; returns the exit code."""
-        command = [sys.executable, "-m", "experiments.peg", *self.arguments]
+        command = [sys.executable, "-m", f"experiments.{self.program}", *self.arguments]
         with self.logdir.with_name(f"{self.name}.log").open("a") as log:
             return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
 
@@ -94,8 +109,8 @@ def make_run(options: SweepConfig, combination: Sequence[str], seed: int) -> Run
     name = "_".join([*parts, f"seed={seed}"]).replace("/", "-").replace(" ", "")
     logdir = Path(options.output) / name
     arguments = [*shlex.split(options.fixed), *(f"--{part}" for part in parts), f"--seed={seed}", f"--logdir={logdir}"]
-    config, _ = parse_run(RunConfig, arguments)
-    return Run(name, logdir, tuple(arguments), config.steps)
+    config = PROGRAMS[options.program].parse(arguments)
+    return Run(name, logdir, tuple(arguments), config, options.program)
 
 
 def execute(runs: Sequence[Run], options: SweepConfig, console: Console) -> dict[str, int]:
@@ -131,13 +146,41 @@ def _submit(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Run, in
         yield run, job.result()
 
 
-def final_success(run: Run) -> float:
-    """Mean success over the goals at the last evaluation, averaged over the run's seeds; NaN before the first."""
-    try:
-        series = [read_metrics(path / "metrics.jsonl") for path in RunDirectory(run.logdir).seed_directories()]
-        return float(np.mean([one[GOAL_ALL].values[-1] for one in series]))
-    except (RunError, KeyError, IndexError):
-        return float("nan")
+def score(run: Run) -> float:
+    """What is maximised, at the last evaluation, averaged over the run's seeds; NaN before the first."""
+    return final_score(PROGRAMS[run.program].score(run.config)[1], RunDirectory(run.logdir))
+
+
+def plan(runs: Sequence[Run], options: SweepConfig, console: Console) -> None:
+    """Print what the runs would take: memory of the state, and hours by the speed of the runs that are most alike."""
+    folder = [options.output] if Path(options.output).is_dir() else []
+    speeds = measured_speeds([*options.measured, *folder], options.program, lambda _: None)
+    table = Table("run", "steps left", "memory", "hours", "steps/s", "measured in", title="nothing is started")
+    sizes: dict[str, int] = {}
+    hours, unknown = 0.0, 0
+    for run in runs:
+        key = str(sorted((name, str(value)) for name, value in made_with(run.config, ("seed",)).items()))
+        if key not in sizes:
+            sizes[key] = PROGRAMS[run.program].state_bytes(run.config)
+        left, speed = max(0, run.steps - run.done), most_alike(run.config, run.program, speeds)
+        cells, needed = _cost(run, left, speed)
+        hours, unknown = hours + (needed or 0.0), unknown + (needed is None)
+        table.add_row(run.name, f"{left:,}", format_bytes(sizes[key]), *cells)
+    console.print(table)
+    largest, (available, device) = max(sizes.values(), default=0), available_bytes()
+    at_once = min(options.workers, len(runs))
+    has = "" if available is None else f"; {device} has {format_bytes(available)} left"
+    without = f", without {unknown} runs of unknown speed: name a like one by --measured" if unknown else ""
+    console.print(f"{len(runs)} runs, {hours:.1f} device-hours{without}", soft_wrap=True)
+    console.print(f"memory      at most {format_bytes(at_once * largest)} of state, {at_once} at a time{has}")
+
+
+def _cost(run: Run, left: int, speed: Speed | None) -> tuple[tuple[str, str, str], float | None]:
+    """Cells of the table, and the hours that are left; None where nobody knows."""
+    if not left or speed is None:
+        return ("0.0" if not left else "?", "", ""), None if left else 0.0
+    hours = seconds_left(run.steps, run.done, speed) / 3600
+    return (f"{hours:.2f}", f"{speed.steps_per_second:.0f}", speed.source), hours
 
 
 def search(options: SweepConfig, console: Console) -> dict[str, int]:
@@ -153,7 +196,7 @@ def search(options: SweepConfig, console: Console) -> dict[str, int]:
         chosen = [f"{name}={trial.suggest_float(name, low, high, log=log):.6g}" for name, low, high, log in ranges]
         runs = [make_run(options, chosen, seed) for seed in options.seeds]
         codes.update(execute(runs, options, console))
-        return float(np.mean([final_success(run) for run in runs]))
+        return float(np.mean([score(run) for run in runs]))
 
     study = optuna.create_study(study_name="sweep", storage=storage, direction="maximize", load_if_exists=True)
     done = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
@@ -179,16 +222,22 @@ def run(arguments: Sequence[str]) -> int:
     options, console = parse(SweepConfig, arguments, SweepConfig()), Console()
     require(options.workers >= 1, "workers", options.workers, "it must be at least 1")
     require(len(options.seeds) > 0, "seeds", options.seeds, "name at least one seed")
+    parse_measured(options.measured)
+    require(not (options.dry_run and options.search), "dry_run", True, "a search decides on its runs as it goes")
     if options.search:
         require(
             not (options.grid or options.points), "search", options.search, "it takes the place of a grid or points"
         )
         return int(any(search(options, console).values()))
     runs = [make_run(options, combination, seed) for combination in expand(options) for seed in options.seeds]
+    if options.dry_run:
+        plan(runs, options, console)
+        return 0
     codes = execute(runs, options, console)
-    table = Table("run", "success", "exit code", title="sweep")
+    table = Table("run", "score", "value", "exit code", title="sweep")
     for one in runs:
-        table.add_row(one.name, f"{final_success(one):.2f}", str(codes[one.name]))
+        name = PROGRAMS[one.program].score(one.config)[0]
+        table.add_row(one.name, name, f"{score(one):.2f}", str(codes[one.name]))
     console.print(table)
     console.print(f"compare them: python -m experiments.compare --runs {shlex.quote(options.output)}", soft_wrap=True)
     return int(any(codes.values()))

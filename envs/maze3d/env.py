@@ -183,9 +183,10 @@ class Maze3D(ExplorationEnvironment[EnvState, EnvParams]):
         """Where the agent's eye is, `[3]` in units."""
         return UNITS_PER_CELL * jnp.append(state.body.pos, 0.5)
 
-    def render(self, state: EnvState, track: jax.Array | None = None) -> jax.Array:
-        """The maze from above, uint8; `track [T, 3]` are positions as in `info`, those with NaN are left out."""
-        return overview.draw(state, _MAP_PIXELS, None if track is None else track[:, :2] / UNITS_PER_CELL)
+    def render(self, state: EnvState, track: jax.Array | None = None, marks: jax.Array | None = None) -> jax.Array:
+        """The maze from above, uint8; `track [T, 3]` and `marks [M, 3]` are positions as in `info`."""
+        places = [None if positions is None else positions[:, :2] / UNITS_PER_CELL for positions in (track, marks)]
+        return overview.draw(state, _MAP_PIXELS, *places)
 
     def _switch(self, seed: jax.Array, screen: jax.Array, fires: jax.Array) -> jax.Array:
         """The television's next picture."""

@@ -31,7 +31,7 @@ EPISODE_STEPS = 1001
 
 _REACH = 2 * FLOOR  # no ant comes farther in an episode, metres
 _MAP_SIZE, _MAP_WIDTH = 102, 16.0  # pixels, metres
-_TRACK = (255, 60, 0)
+_TRACK, _MARK = (255, 60, 0), (40, 90, 230)
 
 
 @struct.dataclass
@@ -171,18 +171,30 @@ class AntNoReward(ExplorationEnvironment[EnvState, EnvParams]):
         """What the ant sees, `[height, width, 3]` uint8."""
         return tiles.first_person(self._camera, state.physics.qpos, state.tiles)
 
-    def render(self, state: EnvState, track: jax.Array | None = None) -> jax.Array:
-        """The floor around the ant from above, uint8; `track [T, 3]` are positions as in `info`."""
+    def render(self, state: EnvState, track: jax.Array | None = None, marks: jax.Array | None = None) -> jax.Array:
+        """The floor around the ant from above, uint8; `track [T, 3]` and `marks [M, 3]` are positions as in `info`."""
         qpos = state.physics.qpos
         canvas = raster.blank(_MAP_SIZE, qpos[:2], _MAP_WIDTH, (0, 0, 0))
         color = tiles.floor_color(state.tiles, canvas.centres[..., 0], canvas.centres[..., 1], 0.5)
         canvas = canvas._replace(picture=255 * jnp.stack(color, axis=-1))
         if track is not None:
-            corner = qpos[:2] + jnp.array([-0.5, 0.5]) * _MAP_WIDTH
-            place = jnp.floor((track[:, :2] - corner) * jnp.array([1.0, -1.0]) / canvas.scale)
+            canvas = canvas._replace(picture=_dots(canvas, qpos, track, (0,), _TRACK))
+        if marks is not None:
+            canvas = canvas._replace(picture=_dots(canvas, qpos, marks, (-1, 0, 1), _MARK))
+        return raster.finish(sketch.ant_body(canvas, qpos))
+
+
+def _dots(
+    canvas: raster.Canvas, qpos: jax.Array, places: jax.Array, offsets: tuple[int, ...], color: tuple[int, int, int]
+) -> jax.Array:
+    """The picture with squares at `places [T, 3]`, as many pixels wide as there are offsets."""
+    corner = qpos[:2] + jnp.array([-0.5, 0.5]) * _MAP_WIDTH
+    middle = jnp.floor((places[:, :2] - corner) * jnp.array([1.0, -1.0]) / canvas.scale)
+    picture = canvas.picture
+    for dx in offsets:
+        for dy in offsets:
+            place = middle + jnp.array([dx, dy])
             seen = ((place >= 0) & (place < _MAP_SIZE)).all(axis=-1)  # NaN is not
             column, row = jnp.where(seen[:, None], place, _MAP_SIZE).astype(jnp.int32).T
-            canvas = canvas._replace(
-                picture=canvas.picture.at[row, column].set(jnp.array(_TRACK, jnp.float32), mode="drop")
-            )
-        return raster.finish(sketch.ant_body(canvas, qpos))
+            picture = picture.at[row, column].set(jnp.array(color, jnp.float32), mode="drop")
+    return picture

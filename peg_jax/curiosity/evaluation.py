@@ -22,15 +22,6 @@ class Evaluation(NamedTuple):
     steps: Array  # its length
 
 
-class Recording(NamedTuple):
-    """One episode to look at, `[T, ...]`; what follows its end is not alive."""
-
-    view: Array  # [T, H, W, 3] uint8 after each step, what the agent sees
-    map: Array  # [T, H, W, 3] uint8, with the track so far
-    reward: Array  # [T] the task's
-    alive: Array  # [T] bool
-
-
 def evaluate(
     task: Task,
     apply: Apply,
@@ -83,23 +74,6 @@ def evaluate(
         return total, None
     frames, done, respawned = seen
     return total, History(frames, done, respawned, jnp.asarray(steps, jnp.int32))
-
-
-def record(task: Task, apply: Apply, params: Params, env_params: EnvParams, steps: int, key: Key) -> Recording:
-    """The first episode of one environment."""
-    obs, env = _reset(task, env_params, 1, key)
-
-    def step(carry: tuple, inputs: tuple[Array, Key]) -> tuple[tuple, Recording]:
-        (obs, env, alive, track), (time, key) = carry, inputs
-        obs, env, done, info = _act(task, apply, params, env_params, obs, env, key)
-        track = track.at[time].set(jnp.where(alive, info["position"][0], jnp.nan))
-        picture = task.env.render(jax.tree.map(lambda x: x[0], env), track)
-        view = task.frames(obs, env)[0]
-        return (obs, env, alive & ~done[0], track), Recording(view, picture, info["task_reward"][0], alive)
-
-    start = obs, env, jnp.asarray(True), jnp.full((steps, 3), jnp.nan)
-    keys = jax.random.split(rng.named(key, "steps"), steps)
-    return jax.lax.scan(step, start, (jnp.arange(steps), keys))[1]
 
 
 def _reset(task: Task, env_params: EnvParams, num_envs: int, key: Key) -> tuple[Array, EnvState]:

@@ -21,7 +21,7 @@ from peg_jax.core import rng
 from peg_jax.core.optim import Learner, OptimizerConfig, apply_gradients, init_learner
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.curiosity.config import CuriosityConfig, ICMConfig
-from peg_jax.curiosity.intrinsic import Bonus, Judged
+from peg_jax.curiosity.intrinsic import Appraisal, Bonus, Judged
 from peg_jax.curiosity.networks import Convolution
 from peg_jax.curiosity.rollout import Collector, Rollout
 from peg_jax.curiosity.task import Task
@@ -172,7 +172,11 @@ def icm(task: Task, config: CuriosityConfig) -> Bonus:
         bad = jnp.where(learner.skipped > state.learner.skipped, state.bad_updates + 1, 0)
         return Judged(ICMState(learner, bad), bonus, jax.tree.map(jnp.mean, metrics))
 
-    return Bonus(init, judge, lambda state: state.bad_updates)
+    def appraise(state: ICMState, rollout: Rollout, frames: Array, _: Key) -> Appraisal:
+        errors = forward_errors(net, state.learner.params, frames, rollout.action)
+        return Appraisal(jnp.where(rollout.done, 0.0, pay(errors, config.icm)), None, None)
+
+    return Bonus(init, judge, appraise, lambda state: state.bad_updates)
 
 
 def forward_errors(net: ICM, params: Params, frames: Array, action: Array) -> Array:

@@ -26,6 +26,15 @@ class Judged(NamedTuple):
     metrics: Metrics  # scalars; NaN where there is nothing to tell, which logs leave out
 
 
+class Appraisal(NamedTuple):
+    """What a method makes of episodes that it does not learn from."""
+
+    bonus: Array  # float32 [T, N], before `reward.bonus` weighs it
+    similarity: Array | None  # float32 [T, N], to the memory; None where a method has none
+    remembered: Array | None
+    """int32 [T, N, M], after which step each entry of the memory was seen; -1: before the first, -2: no entry."""
+
+
 class Bonus(NamedTuple):
     """A method's bonus.
 
@@ -34,12 +43,15 @@ class Bonus(NamedTuple):
         judge: `(state, rollout, collector, vector_step, key) -> Judged`. Called once per update, after the rollout was
             collected and before PPO learns from it; here a bonus that learns does so. `collector` is where the rollout
             ended; `vector_step` int32 `[]`, the same for all seeds, counts the steps of each environment before it.
+        appraise: `(state, rollout, frames, key) -> Appraisal` of episodes from their first step on, with memories of
+            their own; `frames` uint8 `[T + 1, N, H, W, C]` begin before the first step.
         bad_updates: `state -> int32 []`, the latest updates in a row of its own networks that were not finite.
         looks: whether it needs `Rollout.frame` where observations are no pictures.
     """
 
     init: Callable[[Key, Collector], BonusState]
     judge: Callable[[BonusState, Rollout, Collector, Array, Key], Judged]
+    appraise: Callable[[BonusState, Rollout, Array, Key], Appraisal]
     bad_updates: Callable[[BonusState], Array]
     looks: bool = False
 
@@ -52,6 +64,7 @@ def stateless(pay: Callable[[Rollout], Array]) -> Bonus:
     return Bonus(
         init=lambda _key, _collector: None,
         judge=lambda state, rollout, *_: Judged(state, pay(rollout), {}),
+        appraise=lambda _state, rollout, *_: Appraisal(pay(rollout), None, None),
         bad_updates=lambda _state: jnp.zeros((), jnp.int32),
     )
 

@@ -15,6 +15,7 @@ from flax import struct
 
 from peg_jax.core.optim import Learner, OptimizerConfig, apply_gradients, init_learner
 from peg_jax.core.types import Array, Key, Metrics, Params
+from peg_jax.curiosity.convolution import convolve
 from peg_jax.curiosity.reachability_config import RNetworkConfig
 
 _HE = nn.initializers.he_normal()
@@ -64,6 +65,39 @@ class _Norm(nn.Module):
         return nn.relu(norm(x))
 
 
+class _Conv(nn.Module):
+    """A convolution with bias, whose parameters are those of `nn.Conv`.
+
+    On a CPU it is one matrix product of patches (`convolution`): in a loop, as training and scoring are, XLA's own
+    convolutions and their gradients take there 4 to 15 times as long.
+    """
+
+    channels: int
+    kernel: int
+    stride: int
+    padding: str
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """`[B, H, W, C] -> [B, H', W', channels]`."""
+        shape = (self.kernel, self.kernel, x.shape[-1], self.channels)
+        kernel = self.param("kernel", _HE, shape).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,)).astype(self.dtype)
+        size, stride = (self.kernel, self.kernel), (self.stride, self.stride)
+
+        def of_xla(x: Array, kernel: Array) -> Array:
+            return jax.lax.conv_general_dilated(
+                x, kernel, stride, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+
+        def of_patches(x: Array, kernel: Array) -> Array:
+            pads = jax.lax.padtype_to_pads(x.shape[1:3], size, stride, self.padding)
+            return convolve(jnp.pad(x, ((0, 0), *pads, (0, 0))), kernel, self.stride)
+
+        return jax.lax.platform_dependent(x, kernel, cpu=of_patches, default=of_xla) + bias
+
+
 class _Block(nn.Module):
     """Two 3x3 convolutions, each after norm and ReLU, added to the raw input, which a 1x1 convolution fits in shape."""
 
@@ -75,13 +109,13 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, train: bool) -> Array:
-        conv = partial(nn.Conv, self.channels, kernel_init=_HE, dtype=self.dtype)
-        stride = (self.stride, self.stride)
+        conv = partial(_Conv, self.channels, dtype=self.dtype)
         y = x if self.first else _Norm(self.momentum, self.dtype, name="norm_0")(x, train)
-        y = conv(kernel_size=(3, 3), strides=stride, name="conv_0")(y)
-        y = conv(kernel_size=(3, 3), name="conv_1")(_Norm(self.momentum, self.dtype, name="norm_1")(y, train))
+        y = conv(kernel=3, stride=self.stride, padding="SAME", name="conv_0")(y)
+        normed = _Norm(self.momentum, self.dtype, name="norm_1")(y, train)
+        y = conv(kernel=3, stride=1, padding="SAME", name="conv_1")(normed)
         if x.shape != y.shape:
-            x = conv(kernel_size=(1, 1), strides=stride, padding="VALID", name="shortcut")(x)
+            x = conv(kernel=1, stride=self.stride, padding="VALID", name="shortcut")(x)
         return x + y
 
 
@@ -99,7 +133,7 @@ class Encoder(nn.Module):
         config = self.config
         dtype = jnp.dtype(config.dtype)
         norm = partial(_Norm, config.momentum, dtype)
-        x = nn.Conv(config.widths[0], (7, 7), (2, 2), kernel_init=_HE, dtype=dtype, name="stem")(frames.astype(dtype))
+        x = _Conv(config.widths[0], 7, 2, "SAME", dtype, name="stem")(frames.astype(dtype))
         x = nn.max_pool(norm(name="stem_norm")(x, train), (3, 3), (2, 2), "SAME")
         for stage, channels in enumerate(config.widths):
             for block in range(config.blocks):
@@ -116,6 +150,9 @@ class Comparator(nn.Module):
 
     Batch norm and ReLU work on each number alone, so all up to the first layer's sum is computed for each embedding by
     itself: its half. A memory keeps the halves of its entries.
+
+    With `compares="difference"`, which is not published, the first layer is linear, sees `current - remembered`, and
+    only its magnitudes go on. So a network need not learn first that it is to compare, and the order does not matter.
     """
 
     config: RNetworkConfig
@@ -125,24 +162,32 @@ class Comparator(nn.Module):
         config = self.config
         dtype = jnp.dtype(config.dtype)
         norm, dense = partial(_Norm, config.momentum, dtype), partial(nn.Dense, dtype=dtype)
-        self.norm_current, self.norm_other = norm(), norm()
-        self.dense_current = dense(config.units, kernel_init=_HE_OF_A_HALF)
-        self.dense_other = dense(config.units, kernel_init=_HE_OF_A_HALF, use_bias=False)
+        self.difference = config.compares == "difference"
+        if self.difference:
+            self.dense_both = dense(config.units, kernel_init=_HE_OF_A_HALF, use_bias=False)
+        else:
+            self.norm_current, self.norm_other = norm(), norm()
+            self.dense_current = dense(config.units, kernel_init=_HE_OF_A_HALF)
+            self.dense_other = dense(config.units, kernel_init=_HE_OF_A_HALF, use_bias=False)
         self.norms = [norm() for _ in range(config.layers)]
         self.hidden = [dense(config.units, kernel_init=_HE) for _ in range(config.layers - 1)]
         self.out = dense(2, kernel_init=_HE)
 
     def half_of_current(self, embedding: Array, train: bool = False) -> Array:
         """The current observation's share of the first layer, `[..., E] -> [..., units]`."""
+        if self.difference:
+            return self.dense_both(embedding)
         return self.dense_current(self.norm_current(embedding, train))
 
     def half_of_other(self, embedding: Array, train: bool = False) -> Array:
         """The remembered observation's share of the first layer, `[..., E] -> [..., units]`."""
+        if self.difference:
+            return -self.dense_both(embedding)
         return self.dense_other(self.norm_other(embedding, train))
 
     def join(self, summed_halves: Array, train: bool = False) -> Array:
         """The rest: sums of two halves `[..., units]` -> logits `[..., 2]`."""
-        x = self.norms[0](summed_halves, train)
+        x = self.norms[0](jnp.abs(summed_halves) if self.difference else summed_halves, train)
         for dense, norm in zip(self.hidden, self.norms[1:], strict=True):
             x = norm(dense(x), train)
         return self.out(x).astype(jnp.float32)

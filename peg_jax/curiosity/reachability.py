@@ -43,7 +43,7 @@ from peg_jax.curiosity.history import (
     round_due,
     rows_for,
 )
-from peg_jax.curiosity.intrinsic import Bonus, Judged
+from peg_jax.curiosity.intrinsic import Appraisal, Bonus, Judged
 from peg_jax.curiosity.memory import Memory
 from peg_jax.curiosity.r_network import RNetwork, RNetworkState, Variables, init_state
 from peg_jax.curiosity.reachability_config import ReachabilityConfig
@@ -89,9 +89,16 @@ def _make_bonus(task: Task, config: CuriosityConfig, online: bool) -> Bonus:
         paid = jnp.where(live[:, None], judged.bonus, 0.0)
         return Judged(state, paid, learnt | _describe(judged, memory))
 
+    def appraise(state: ReachabilityState, taken: Rollout, frames: Array, key: Key) -> Appraisal:
+        numbers, variables = config.reachability, state.network.variables
+        memory = _memories_of(numbers, variables, frames[0])
+        _, judged, held = _follow(numbers, variables, memory, frames[1:], taken.done, jnp.zeros((), jnp.int32), key)
+        return Appraisal(judged.bonus, judged.similarity, held)
+
     return Bonus(
         init=lambda key, collector: init(task, config, online, key, collector),
         judge=judge,
+        appraise=appraise,
         bad_updates=lambda state: state.network.bad_updates,
         looks=True,
     )
@@ -117,8 +124,12 @@ def install(
 
 def open_memories(task: Task, config: CuriosityConfig, variables: Variables, collector: Collector) -> Memory:
     """Memories of environments that have just begun, leaves `[N, ...]`."""
-    numbers, net = config.reachability, RNetwork(config.reachability.network)
-    frames = task.frames(collector.obs, collector.env)
+    return _memories_of(config.reachability, variables, task.frames(collector.obs, collector.env))
+
+
+def _memories_of(numbers: ReachabilityConfig, variables: Variables, frames: Array) -> Memory:
+    """Memories of the first frames `[N, H, W, C]` of episodes."""
+    net = RNetwork(numbers.network)
     before_all = jnp.full(frames.shape[0], -1, jnp.int32)
     entries = bonus.make_entry(net, variables, frames, before_all)
     empty = bonus.empty_memory(net, numbers.memory)
@@ -149,6 +160,19 @@ def score_rollout(
     Returns:
         `(memory, judgement)`; the judgement's leaves are `[T, N]`.
     """
+    return _follow(config, variables, memory, frames, done, vector_step, key)[:2]
+
+
+def _follow(
+    config: ReachabilityConfig,
+    variables: Variables,
+    memory: Memory,
+    frames: Array,
+    done: Array,
+    vector_step: Array,
+    key: Key,
+) -> tuple[Memory, Judgement, Array]:
+    """See `score_rollout`; the third is what the memories hold after each step, as in `Appraisal.remembered`."""
     net, (steps, envs) = RNetwork(config.network), done.shape
     times = jnp.broadcast_to((vector_step + jnp.arange(steps))[:, None], done.shape)
     rows = max(n for n in range(1, steps + 1) if steps % n == 0 and (n == 1 or n * envs <= _EMBEDDED_AT_ONCE))
@@ -159,11 +183,14 @@ def score_rollout(
     def observe(memory: Memory, key: Key, entry: bonus.Entry, done: Array) -> tuple[Memory, Judgement]:
         return bonus.observe(net, variables, memory, key, entry, done, config.memory, config.bonus)
 
-    def step(memory: Memory, now: tuple[Key, bonus.Entry, Array]) -> tuple[Memory, Judgement]:
+    def step(memory: Memory, now: tuple[Key, bonus.Entry, Array]) -> tuple[Memory, tuple[Judgement, Array]]:
         key, entry, done = now
-        return jax.vmap(observe)(memory, jax.random.split(key, envs), entry, done)
+        memory, judged = jax.vmap(observe)(memory, jax.random.split(key, envs), entry, done)
+        filled = jax.vmap(lambda memory: memory.filled)(memory)
+        return memory, (judged, jnp.where(filled, memory.entries.step, -2))
 
-    return jax.lax.scan(step, memory, (jax.random.split(key, steps), entries, done))
+    memory, (judged, held) = jax.lax.scan(step, memory, (jax.random.split(key, steps), entries, done))
+    return memory, judged, held
 
 
 def _learn(

@@ -25,6 +25,7 @@ class RNetworkConfig:
     embedding: int = static(512)  # size of an embedding
     units: int = static(512)  # width of the comparator
     layers: int = static(4)  # hidden layers of the comparator
+    compares: Literal["both", "difference"] = static("both")  # what it is given: both embeddings, or their difference
     momentum: float = static(0.99)  # share that a batch norm's running statistics keep at an update
     l2: float = 1e-4  # weight of the squared convolution kernels in the loss
     dtype: Literal["float32", "bfloat16"] = static("float32")  # compute type; statistics and losses are float32
@@ -128,6 +129,7 @@ FAST: dict[str, Any] = {
     "offline.steps": 131_072,
     "offline.validation_steps": 16_384,
     "offline.epochs": 30,
+    "offline.optimizer.learning_rate": 1e-3,  # ECO's; the published 1e-4 is laid out for 200,000 updates
     "online.history": 65_536,
     "online.interval": 65_536,
     "online.passes": 2,

@@ -45,8 +45,11 @@ class ExplorationEnvironment(Protocol):
     def position_bounds(self) -> tuple[Corner, Corner]:
         """Lowest and highest corner of all positions."""
 
-    def render(self, state: EnvState, track: Array | None = None) -> Array:
-        """A view for people, `[H, W, 3]` uint8, with the positions `track [T, 3]`; those with NaN are left out."""
+    def position(self, state: EnvState) -> Array:
+        """Where the agent is, `[3]`."""
+
+    def render(self, state: EnvState, track: Array | None = None, marks: Array | None = None) -> Array:
+        """A view for people, `[H, W, 3]` uint8, with the positions `track [T, 3]` and `marks [M, 3]`, but for NaN."""
 
 
 class Task(NamedTuple):

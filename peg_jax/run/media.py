@@ -1,5 +1,6 @@
 """Pictures and animations on disk."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,30 @@ def write_animation(path: Path, frames: np.ndarray, fps: float) -> Path:
     with replacing(target) as temporary:
         first.save(temporary, "GIF", save_all=True, append_images=others, duration=10 * hundredths, loop=0)
     return target
+
+
+def write_video(path: Path, frames: np.ndarray, fps: float) -> list[Path]:
+    """Write `frames`, uint8 [T, H, W, 3], as a GIF, and where imageio-ffmpeg is installed as an MP4 as well.
+
+    Args:
+      path: where to write, without suffix.
+      frames: the pictures in order.
+      fps: wanted frames per second.
+
+    Returns:
+      The files.
+
+    Raises:
+      RunError: when the disk refuses.
+    """
+    written = [write_animation(path, frames, fps)]
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        return written
+    target = path.with_name(path.name + ".mp4")
+    even = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
+    with replacing(target) as temporary:
+        iio.imwrite(temporary, even, extension=".mp4", plugin="FFMPEG", fps=fps, macro_block_size=2)
+    return [*written, target]
 
 
 def with_caption(frames: np.ndarray, captions: Sequence[str]) -> np.ndarray:

@@ -44,7 +44,7 @@ class Corridor(ExplorationEnvironment[State, Params]):
     def position(self, state: State) -> jax.Array:
         return jnp.stack([state.place + 0.5, jnp.float32(0), jnp.float32(0)])
 
-    def render(self, state: State, track: Any = None) -> jax.Array:
+    def render(self, state: State, track: Any = None, marks: Any = None) -> jax.Array:
         return jnp.zeros((2, 2, 3), jnp.uint8)
 
     def reset_env(self, key: jax.Array, params: Any) -> tuple[jax.Array, State]:

@@ -63,15 +63,6 @@ def test_parameter_counts(shape: tuple[int, ...], actions: int, discrete: bool, 
     assert sum(x.size for x in jax.tree.leaves(params)) == count
 
 
-def test_patches_make_the_convolution() -> None:
-    """Against XLA's own convolution, with the kernel laid out alike."""
-    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 3))
-    kernel = jax.random.normal(jax.random.key(1), (4, 4, 3, 5))
-    expected = jax.lax.conv_general_dilated(x, kernel, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    mine = networks.extract_patches(x, 4, 2) @ kernel.reshape(-1, 5)
-    np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-4)
-
-
 def test_initialisation_has_the_published_gains() -> None:
     network = networks.make_network(NetworkConfig(), (27,), 8, False)
     params = networks.init_params(network, (27,), jax.random.key(0))["params"]

@@ -1,5 +1,6 @@
 """The reachability network: golden value 14 of the reference, its halves, its statistics, its update."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -85,6 +86,27 @@ def test_similarity_by_halves_is_that_of_the_whole_network(ran: Ran) -> None:
     np.testing.assert_allclose(np.diag(ran.similarity), pairs, rtol=1e-4)
     assert np.std(pairs) > 1e-3
     assert not np.allclose(ran.compared(ran.frames[1], ran.frames[0]), pairs, rtol=1e-3)  # the order matters
+
+
+def test_a_comparator_of_differences_takes_equal_frames_alike_and_knows_no_order(ran: Ran) -> None:
+    net = RNetwork(dataclasses.replace(CONFIG, compares="difference"))
+    frames = ran.frames // 64  # of a network whose norms know nothing yet, bright pixels drive the output to its ends
+    first, second = frames
+
+    @jax.jit
+    def both(key: Array) -> tuple[Array, ...]:
+        variables = r_network.init_variables(net, key, FRAME)
+        embedding = r_network.embed(net, variables, frames)
+        halves = r_network.half_of_entry(net, variables, embedding[1])
+        by_halves = jax.vmap(lambda one: r_network.similarity(net, variables, one, halves))(embedding[0])
+        pairs = ((first, second), (second, first), (first, first))
+        return by_halves, *(r_network.compare(net, variables, *pair) for pair in pairs)
+
+    by_halves, one_way, other_way, same = map(np.asarray, both(jax.random.key(3)))
+    np.testing.assert_allclose(np.diag(by_halves), one_way, rtol=1e-4)
+    np.testing.assert_allclose(one_way, other_way, rtol=1e-4)
+    np.testing.assert_allclose(same, same[0], rtol=1e-5)
+    assert np.std(one_way) > 1e-3
 
 
 def test_inference_does_not_depend_on_the_rest_of_the_batch(ran: Ran) -> None:

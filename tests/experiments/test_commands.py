@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 
 from experiments import evidence
+from experiments.curiosity_pictures import CHART_HEIGHT
 from experiments.logs import read_goals
 from peg_jax.peg.training import SeedState, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
+from peg_jax.run.media import CAPTION_HEIGHT
 from peg_jax.run.metrics import read_metrics
 from tests.experiments.pages import commands
 from tests.experiments.processes import ENVIRONMENT, Ended, checkpoint, differing_leaves, ended, running
@@ -70,6 +72,17 @@ def test_pictures_are_drawn(trained: Path) -> None:
     frames = iio.imread(media / "eval_gc_policy_2000.gif")
     assert frames.shape[0] > 10
     assert np.abs(frames[0].astype(int) - frames[-1]).sum() > 0
+
+
+def test_an_explorer_is_watched_with_what_it_visited_and_remembers(shown: dict[str, str]) -> None:
+    """The map has marks, in blue, of what the memory holds; view, map and curves change."""
+    frames = iio.imread(Path(shown["cwd"]) / "runs/maze/media/curiosity_policy_1024.gif")[..., :3].astype(int)
+    panels, charts = frames[:, CAPTION_HEIGHT:-CHART_HEIGHT], frames[:, -CHART_HEIGHT:]
+    view, above = np.array_split(panels, 2, axis=2)
+    marked = (np.abs(above - np.array((40, 90, 230))).max(axis=-1) < 30).sum(axis=(1, 2))
+    assert marked[0] < 100 < 500 < marked.max()  # at first the agent stands on the only one
+    assert all(np.abs(part[0] - part[-1]).mean() > 0.1 for part in (view, above, charts))
+    assert view.std() > 20
 
 
 def test_a_checkpoint_evaluates_again_with_the_same_result(shown: dict[str, str], trained: Path) -> None:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import compare
+from experiments import compare, intervals
 from experiments.compare import CompareConfig
 from peg_jax.core.config import ConfigError
 from peg_jax.run.files import RunError
-from tests.experiments.written import GOALS, write_run
+from tests.experiments.written import GOALS, write_explorer, write_run
+
+CONTROL = "reachability.control"
 
 
 def constant(*levels: float) -> np.ndarray:
@@ -68,16 +70,16 @@ def test_figures_of_a_method(summary: dict) -> None:
 def test_probability_that_the_reference_is_better(summary: dict) -> None:
     assert "reference_is_better" not in summary["methods"]["peg"]
     assert summary["methods"]["random_goals"]["reference_is_better"] == 1.0
-    chance, _ = compare.probability_of_improvement(np.array([[0.2], [0.4]]), np.array([[0.2], [0.3]]), 10)
+    chance, _ = intervals.probability_of_improvement(np.array([[0.2], [0.4]]), np.array([[0.2], [0.3]]), 10)
     assert chance == pytest.approx((0.5 + 0.0 + 1.0 + 1.0) / 4)  # a tie is half a win
 
 
 def test_iqm_leaves_the_outer_quarters_out() -> None:
     values = np.array([0.0, 0.4, 0.6, 1.0]).reshape(4, 1, 1)
-    assert compare.aggregate("iqm", values) == pytest.approx(0.5)
+    assert intervals.aggregate("iqm", values) == pytest.approx(0.5)
     skewed = np.array([0.0, 0.4, 0.4, 1.0]).reshape(4, 1, 1)
-    assert compare.aggregate("iqm", skewed) == pytest.approx(0.4)
-    assert compare.aggregate("mean", skewed) == pytest.approx(0.45)
+    assert intervals.aggregate("iqm", skewed) == pytest.approx(0.4)
+    assert intervals.aggregate("mean", skewed) == pytest.approx(0.45)
 
 
 def test_other_options_make_another_method(tmp_path: Path) -> None:
@@ -96,6 +98,30 @@ def test_the_command_writes_pictures_a_page_and_a_table(folder: Path, tmp_path: 
     page = (out / "README.md").read_text()
     assert "| peg | 2 | 0.95 " in page
     assert json.loads((out / "comparison.json").read_text())["env_steps"] == 3000
+
+
+def test_runs_of_curiosity_make_a_table_of_methods_by_scenarios(tmp_path: Path) -> None:
+    """Coverage where nothing is paid, else reward; multiples of PPO in the same mazes; seeds of a method together."""
+    runs = tmp_path / "runs"
+    for seed in (0, 1):
+        write_explorer(runs / f"ppo{seed}", "ppo", "noreward", seed, np.array([9, 10, 19 + 2 * seed]))
+        write_explorer(runs / f"eco{seed}", "ppo_plus_eco", "noreward", seed, np.array([9, 20, 29 + 2 * seed]))
+    write_explorer(runs / "control", "ppo_plus_eco", "noreward", 0, np.array([9, 9, 22]), **{CONTROL: "untrained"})
+    write_explorer(runs / "small", "ppo_plus_eco", "sparse", 0, np.array([0, 5, 8]), **{"maze.size": 9})
+    write_run(runs / "peg0", "peg", 0, constant(0.2, 0.5, 0.9))
+    out = tmp_path / "out"
+    assert compare.run(["--runs", str(runs), f"--output={out}", "--resamples=50"]) == 0
+    figures = json.loads((out / "curiosity.json").read_text())
+    methods = figures["noreward (coverage)"]["methods"]
+    assert methods["ppo"]["scores"] == [19, 21] and methods["ppo_plus_eco"]["scores"] == [29, 31]
+    assert methods["ppo_plus_eco"]["times_reference"] == pytest.approx(1.5)
+    assert methods["ppo_plus_eco --reachability.control=untrained"]["times_reference"] == pytest.approx(1.1)
+    assert "times_reference" not in figures["sparse (reward)"]["methods"]["ppo_plus_eco --maze.size=9"]
+    page = (out / "curiosity.md").read_text()
+    assert "| method | noreward (coverage) | sparse (reward) |" in page
+    assert "| ppo_plus_eco | 30.0, 29.0 to 31.0 (x1.50, n=2) |  |" in page
+    assert iio.imread(out / "curiosity.png").std() > 5
+    assert (out / "point_maze" / "README.md").exists()
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import parse_command
-from experiments.curiosity_config import MAY_CHANGE, PRESETS, SCENARIOS, CuriosityRunConfig, preset, validate
+from experiments.curiosity_config import PRESETS, SCENARIOS, CuriosityRunConfig, parse_curious, preset, validate
 from experiments.curiosity_trainer import RewardTable
 from peg_jax.core.config import ConfigError
 from peg_jax.curiosity.methods import METHODS
@@ -16,8 +15,7 @@ from peg_jax.run.files import DiskError
 
 
 def parse(*arguments: str) -> tuple[CuriosityRunConfig, bool]:
-    choices = ("preset", "scenario", "method")
-    return parse_command(CuriosityRunConfig, arguments, choices, preset, validate, MAY_CHANGE)
+    return parse_curious(arguments)
 
 
 MISTAKES = [
@@ -46,10 +44,10 @@ MISTAKES = [
         ["--method=ppo_plus_ec", "--r-network=runs/x", "--reachability.control=untrained"],
         ["--reachability.control=untrained", "runs/x"],
     ),
-    (["--method=ppo_plus_eco", "--reachability.online.history=100"], ["--reachability.online.history=100", "8192"]),
+    (["--method=ppo_plus_eco", "--reachability.online.history=100"], ["--reachability.online.history=100", "2048"]),
     (["--method=ppo_plus_eco", "--reachability.online.batch=1"], ["--reachability.online.batch=1", "2 pairs"]),
     (["--method=ppo_plus_eco", "--maze.episode-steps=20"], ["--maze.episode-steps=20", "26"]),
-    (["--method=ppo_plus_ec", "--reachability.offline.steps=1000"], ["--reachability.offline.steps=1000", "1728"]),
+    (["--method=ppo_plus_ec", "--reachability.offline.steps=100"], ["--reachability.offline.steps=100", "432"]),
     (["--method=ppo_plus_ec", "--reachability.memory.capacity=0"], ["--reachability.memory.capacity=0", "at least 1"]),
 ]
 

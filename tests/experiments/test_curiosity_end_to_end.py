@@ -1,6 +1,7 @@
 """The real command of Episodic Curiosity, at `smoke` size: train, and train in two parts."""
 
 import csv
+import json
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from experiments import curiosity_evidence
 from experiments.curiosity_config import CuriosityRunConfig, run_task
 from experiments.curiosity_program import abstract_state, checkpoint_store
 from peg_jax.run.checkpoint import CheckpointStore
@@ -95,3 +97,13 @@ def test_an_episode_and_curves_are_drawn(runs: Runs) -> None:
     view, above = np.array_split(frames[..., :3].astype(int), 2, axis=2)
     assert min(view.std(), above.std()) > 20
     assert np.abs(view[0] - view[-1]).mean() > 1 and np.abs(above[0] - above[-1]).mean() > 0.1
+
+
+def test_what_a_run_knows_and_pays_for_is_measured(runs: Runs, tmp_path: Path) -> None:
+    sizes = ["--episodes=2", "--steps=64", "--shots=64", "--pairs=64"]
+    assert curiosity_evidence.run(["--runs", str(runs.whole), f"--output={tmp_path}", *sizes]) == 0
+    (seed,) = json.loads((tmp_path / "whole.json").read_text())["seeds"]
+    assert 0 < seed["pairs"]["pairs"] <= 64 and 0 <= seed["pairs"]["accuracy"] <= 1
+    assert sum(row["pairs"] for row in seed["pairs"]["by_path_distance"]) == seed["pairs"]["pairs"]
+    assert -0.5 <= seed["fire"]["later"] <= 0.5 and seed["places"]["unseen_steps"] > 0
+    assert seed["episodes"]["random_walk"]["cells"] > 1

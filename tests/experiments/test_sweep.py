@@ -1,9 +1,11 @@
 """Sweeps: which runs they consist of, what a second start leaves alone, and real runs started in three ways."""
 
+import json
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import sweep
@@ -11,6 +13,7 @@ from experiments.sweep import SweepConfig
 from peg_jax.core.config import ConfigError
 from peg_jax.run.lock import RunLock
 from tests.experiments.processes import ENVIRONMENT
+from tests.experiments.written import write_explorer, write_run
 
 
 def test_a_grid_is_every_combination() -> None:
@@ -49,6 +52,9 @@ def test_a_run_is_named_after_what_sets_it_apart(tmp_path: Path) -> None:
         (["--workers=0"], "--workers=0"),
         (["--search", "planner.discount=0.9"], "option=low:high"),
         (["--search", "planner.discount=0.9:0.1"], "the lower end comes first"),
+        (["--search", "planner.discount=0.9:0.99", "--dry-run"], "--dry-run"),
+        (["--dry-run", "--measured", "nowhere"], "--measured=nowhere"),
+        (["--program=episodic_curiosity", "--grid", "method=peg"], "known methods: ppo"),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -57,12 +63,43 @@ def test_mistakes_are_named_before_anything_runs(arguments: list[str], said: str
     assert not list(tmp_path.glob("*/config.json"))
 
 
+def test_a_dry_run_tells_hours_and_memory_and_starts_nothing(tmp_path: Path) -> None:
+    """Speeds come from the most alike: a run of the method for EC, which trained its R-network for 360 s before, and a
+    file of measurements for PPO. A run of PEG says nothing.
+    """
+    study, measured = tmp_path / "study", tmp_path / "measured"
+    write_explorer(measured / "ec", "ppo_plus_ec", "noreward", 0, np.zeros(3), preset_name="smoke")
+    (measured / "ec" / "r_network").mkdir()
+    (measured / "ec" / "r_network" / "timing.jsonl").write_text('{"step": 8, "wall_seconds": 360}\n')
+    write_run(measured / "peg", "peg", 0, np.zeros((3, 11)))
+    file = tmp_path / "bench.json"
+    options = {"preset": "smoke", "method": "ppo", "scenario": "noreward"}
+    file.write_text(json.dumps({"options": options, "results": [{"train": {"frames_per_second": 50}}]}))
+    code, said = start(
+        *("--program=episodic_curiosity", "--grid", "scenario=noreward", "method=ppo,ppo_plus_ec", "--dry-run"),
+        *("--seeds", "0", "1", "--fixed=--preset=smoke --steps=360000", f"--output={study}"),
+        *("--measured", str(measured), str(file)),
+    )
+    assert code == 0 and not study.exists()
+    rows = {line.split("│")[1].strip(): line.split("│")[2:] for line in said.splitlines() if "seed=" in line}
+    assert len(rows) == 4
+    ppo, ec = (rows[f"scenario=noreward_method={method}_seed=1"] for method in ("ppo", "ppo_plus_ec"))
+    assert [cell.strip() for cell in (ppo[0], ppo[2], ppo[3])] == ["360,000", "2.00", "50"]
+    assert [cell.strip() for cell in (ec[2], ec[3])] == ["1.10", "100"]  # 360,000 / 100 + 360 seconds
+    assert "iB" in ppo[1] and "iB" in ec[1] and ppo[1] != ec[1]
+    assert "4 runs, 6.2 device-hours" in said
+    assert "1 at a time" in said
+    _, said = start("--program=episodic_curiosity", "--fixed=--preset=smoke", f"--output={study}", "--dry-run")
+    assert "0.0 device-hours, without 1 runs of unknown speed" in said
+
+
 FIXED = "--preset=smoke --steps=400 --eval-every=200 --method=random_goals"
 
 
 def start(*arguments: str) -> tuple[int, str]:
     """The exit code of a sweep, and what it printed."""
-    with redirect_stdout(StringIO()) as said:
+    with redirect_stdout(StringIO()) as said, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "250")
         return sweep.run(arguments), said.getvalue()
 
 
@@ -90,7 +127,7 @@ def test_a_failed_run_is_named_and_made_again_and_finished_ones_are_left_alone_o
     assert code == 0 and "2 runs, 1 of them finished before" in said
     assert (fine / "config.json").stat().st_mtime_ns == written
     run = sweep.make_run(SweepConfig(fixed=FIXED, output=str(tmp_path)), (), 0)
-    assert run.finished and 0.0 <= sweep.final_success(run) <= 1.0
+    assert run.finished and 0.0 <= sweep.score(run) <= 1.0
 
     assert sweep.run(["--seeds", "1", f"--output={tmp_path}", f"--fixed={FIXED} --steps=600"]) == 0
     longer = (fine / "metrics.jsonl").read_text()

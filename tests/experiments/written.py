@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments import curiosity_config
 from experiments.config import RunConfig
 from experiments.options import override
 from experiments.presets import preset
@@ -32,3 +33,24 @@ def write_run(path: Path, method: str, seed: int, success: np.ndarray, **changes
         lines["goals"].append({"step": step, "goals": [] if method == "p2e" else [[1.0, 2.0], [3.0, 4.0]]})
     for name, rows in lines.items():
         (path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_explorer(
+    path: Path,
+    method: str,
+    scenario: str,
+    seed: int,
+    scores: np.ndarray,
+    preset_name: str = "fast",
+    **changes: object,
+) -> None:
+    """A run of Episodic Curiosity whose test episodes scored `scores [3]`, at 100 steps per second."""
+    config = override(curiosity_config.preset(preset_name, scenario, method), changes)
+    config = dataclasses.replace(config, seed=seed, logdir=str(path))
+    RunDirectory(path).write_config(config)
+    rows = {
+        "metrics": [{"step": s, f"test_{config.metric}": float(v)} for s, v in zip(STEPS, scores, strict=True)],
+        "timing": [{"step": step, "wall_seconds": step / 100} for step in STEPS],
+    }
+    for name, lines in rows.items():
+        (path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

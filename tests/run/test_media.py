@@ -1,5 +1,6 @@
 """Pictures and plots: readable again, and not blank."""
 
+import importlib.util
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -24,6 +25,17 @@ def inked(picture: np.ndarray) -> float:
     """Share of pixels which differ from the most common colour."""
     _, counts = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
     return float(1 - counts.max() / counts.sum())
+
+
+def test_a_video_is_an_mp4_as_well_where_ffmpeg_is_at_hand(tmp_path: Path) -> None:
+    frames = moving_square(size=41)
+    files = media.write_video(tmp_path / "episode", frames, fps=20)
+    found = importlib.util.find_spec("imageio_ffmpeg") is not None
+    assert [file.name for file in files] == ["episode.gif", "episode.mp4"][: 1 + found]
+    if found:
+        read = iio.imread(files[1], plugin="FFMPEG")
+        assert read.shape == (len(frames), 42, 42, 3)
+        assert np.abs(read[:, :41, :41].astype(int) - frames).mean() < 10
 
 
 def test_animation_plays_every_frame_in_a_loop(tmp_path: Path) -> None:

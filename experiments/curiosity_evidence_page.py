@@ -1,0 +1,127 @@
+"""The page of the evidence about curiosity, from the JSON files in a folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from peg_jax.run.files import RunError
+
+DISTANCES = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 8), (9, 10_000))
+"""Path lengths in cells, first and last of each row."""
+
+Figures = dict[str, Any]
+
+
+def write_page(folder: Path) -> Path:
+    """Tables of everything in the folder; returns the page's path.
+
+    Raises:
+        RunError: there is no evidence.
+    """
+    files = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    found: dict[str, Figures] = {name: content for name, content in files.items() if "measured_on" in content}
+    if not found:
+        raise RunError(f"{folder} holds no evidence; name runs with --runs")
+    lines = [
+        f"# {folder.name}",
+        "",
+        "Made by `python -m experiments.curiosity_evidence`. Test mazes, from which nothing learns; values are means",
+        "over a run's seeds, with each seed's in brackets where there are several.",
+        "",
+        *_runs(found),
+    ]
+    for title, key, table in (
+        ("Reward and coverage", "episodes", _episodes),
+        ("What the R-network knows", "pairs", _pairs),
+        ("The bonus at new places and at old ones", "places", _places),
+        ("Firing at a wall", "fire", _fire),
+    ):
+        some = {name: one for name, one in found.items() if key in one["seeds"][0]}
+        if some:
+            lines += [f"## {title}", "", *table(some), ""]
+    page = folder / "README.md"
+    page.write_text("\n".join(lines).rstrip() + "\n")
+    return page
+
+
+def _runs(found: dict[str, Figures]) -> list[str]:
+    lines = []
+    for name, one in found.items():
+        machine = f"{one['machine']['cpu_count']} CPU cores, {one['machine']['device_kind']}"
+        seeds = ", ".join(str(seed["seed"]) for seed in one["seeds"])
+        lines.append(
+            f"* **{name}**: `{one['command']}`, {one['env_steps']:,} steps, {one['r_network_pairs']:,} pairs for the "
+            f"R-network, seeds {seeds}, revision {one['revision'][:10]}, {machine}, jax {one['machine']['jax']}; "
+            f"{_took(one)}."
+        )
+    return [*lines, ""]
+
+
+def _took(one: Figures) -> str:
+    parts = [f"{one['minutes']:.1f} minutes"] if one.get("minutes") else []
+    parts += [f"{one['r_network_minutes']:.1f} for the R-network"] if one.get("r_network_minutes") else []
+    return " and ".join(parts) or "not timed"
+
+
+def _of(one: Figures, *path: str, digits: int = 2) -> str:
+    """The mean of a figure over seeds, and each seed's."""
+    values = []
+    for seed in one["seeds"]:
+        for key in path:
+            seed = seed[key]
+        values.append(float(seed))
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ({', '.join(f'{value:.{digits}f}' for value in values)})"
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *rows)]
+
+
+def _episodes(found: dict[str, Figures]) -> list[str]:
+    heads = ["run", "reward", "of a random walk", "cells", "of a random walk"]
+    rows = [
+        [name, *(_of(one, "episodes", who, what) for what in ("reward", "cells") for who in ("policy", "random_walk"))]
+        for name, one in found.items()
+    ]
+    return _table(heads, rows)
+
+
+def _pairs(found: dict[str, Figures]) -> list[str]:
+    heads = ["run", "pairs", "accuracy", "balanced", *(f"{_cells(row)}: similarity, accuracy" for row in DISTANCES)]
+    rows = []
+    for name, one in found.items():
+        by_distance = one["seeds"][0]["pairs"]["by_path_distance"]
+        told = [f"{row['similarity']:.2f}, {row['accuracy']:.2f}" if "accuracy" in row else "-" for row in by_distance]
+        figures = [_of(one, "pairs", key) for key in ("accuracy", "balanced_accuracy")]
+        rows.append([name, str(one["seeds"][0]["pairs"]["pairs"]), *figures, *told])
+        figures = [_of(one, "untrained_pairs", key) for key in ("accuracy", "balanced_accuracy")]
+        rows.append([f"{name}, not trained", rows[-1][1], *figures, *["" for _ in told]])
+    return [
+        *_table(heads, rows),
+        "",
+        "Distances are cells of path between the two places; those columns are of the first seed.",
+    ]
+
+
+def _cells(row: tuple[int, int]) -> str:
+    low, high = row
+    return str(low) if low == high else f"{low}-{high}" if high < 1000 else f"from {low}"
+
+
+def _places(found: dict[str, Figures]) -> list[str]:
+    heads = ["run", "bonus entering a new cell", "returning to an old one", "chance that a new one pays more", "steps"]
+    rows = []
+    for name, one in found.items():
+        first = one["seeds"][0]["places"]
+        figures = [_of(one, "places", key, digits=3) for key in ("unseen", "seen", "unseen_is_higher")]
+        rows.append([name, *figures, f"{first['unseen_steps']}, {first['seen_steps']}"])
+    return _table(heads, rows)
+
+
+def _fire(found: dict[str, Figures]) -> list[str]:
+    heads = ["run", "first 20 steps", "later", "median later", "random walk", "its median"]
+    keys = ("first_steps", "later", "later_median", "random_walk", "random_walk_median")
+    return _table(heads, [[name, *(_of(one, "fire", key, digits=3) for key in keys)] for name, one in found.items()])

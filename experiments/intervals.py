@@ -1,0 +1,52 @@
+"""Intervals over seeds: stratified bootstraps as rliable computes them.
+
+Agarwal et al., "Deep RL at the Edge of the Statistical Precipice", NeurIPS 2021.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from scipy import stats
+
+from experiments.extras import load
+
+
+def aggregate(name: str, scores: np.ndarray) -> np.ndarray:
+    """Mean or interquartile mean over seeds and goals, `[seeds, goals, T] -> [T]`.
+
+    As rliable's aggregates, for all times at once.
+    """
+    flat = scores.reshape(-1, scores.shape[-1])
+    return stats.trim_mean(flat, 0.25, axis=0) if name == "iqm" else flat.mean(axis=0)
+
+
+def interval(values: np.ndarray, statistic: str, resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Aggregate `[T]` of `[seeds, goals, T]` and its 95 % interval `[2, T]`, stratified by goal."""
+    return _bootstrap(values, partial(aggregate, statistic), resamples)
+
+
+def _bootstrap(
+    scores: np.ndarray | tuple[np.ndarray, np.ndarray], function: Callable[..., np.ndarray], resamples: int
+) -> tuple[np.ndarray, np.ndarray]:
+    library = load("rliable.library")
+    random = np.random.RandomState(0)  # the same intervals each time
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # rliable's own, about how it hands on the random state
+        points, bounds = library.get_interval_estimates({"": scores}, function, reps=resamples, random_state=random)
+    return points[""], bounds[""]
+
+
+def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray, resamples: int) -> tuple[float, list[float]]:
+    """Chance that a seed of ours beats one of theirs, averaged over goals, with its 95 % interval.
+
+    The statistic of rliable, which calls a test of scipy's for each goal and resample and takes minutes.
+    """
+
+    def compare(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        better = np.sign(x[:, None] - y[None])  # a tie is half a win
+        return np.array([0.5 + 0.5 * better.mean()])
+
+    point, bounds = _bootstrap((ours, theirs), compare, resamples)
+    return float(point[0]), [float(bound) for bound in bounds[:, 0]]

@@ -1,0 +1,15 @@
+"""Names of runs in tables."""
+
+from collections.abc import Sequence
+
+from experiments.options import RunOptions
+from peg_jax.run.config_json import encode, flatten
+
+
+def changed_options(config: RunOptions, default: RunOptions, may_change: Sequence[str]) -> str:
+    """The method, the preset unless it is the usual one, and the options by which a run differs from `default`."""
+    usual, ignored = flatten(encode(default)), {*may_change, "seed", "num_seeds", "logdir", "schedule_steps"}
+    changed = {name: value for name, value in flatten(encode(config)).items() if usual[name] != value}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items() if name not in ignored]
+    kind = [] if config.preset == RunOptions.preset else [f"--preset={config.preset}"]
+    return " ".join([config.method, *kind, *options])

@@ -1,0 +1,88 @@
+"""Evidence about curiosity: figures that can be checked by hand, and the page made of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import curiosity_evidence
+from experiments.curiosity_evidence import by_distance, firing, places
+from experiments.curiosity_evidence_page import write_page
+from experiments.visualize_curiosity import Seen
+from peg_jax.curiosity.intrinsic import Appraisal
+from peg_jax.curiosity.watching import Episodes
+from peg_jax.run.files import RunError
+
+
+def seen(x: list[float], bonus: list[float], alive: list[bool]) -> Seen:
+    """One episode along a corridor, at `x` cells before the first step and after each."""
+    position = np.stack([100 * np.asarray(x), np.full(len(x), 150.0), np.full(len(x), 50.0)], axis=-1)[:, None]
+    episodes = Episodes(None, None, None, position, np.asarray(alive)[:, None])  # type: ignore[arg-type]
+    return Seen(episodes, Appraisal(np.asarray(bonus)[:, None], None, None))  # type: ignore[arg-type]
+
+
+def test_places_are_unseen_once_and_seen_where_the_agent_returns() -> None:
+    """Steps within a cell count as neither; what follows the episode's end does not count."""
+    walk = seen([1.5, 1.9, 2.1, 2.5, 1.9, 2.2, 3.5], [9, 0.4, 9, -0.2, 0.1, 9], [True] * 5 + [False])
+    found = places(walk)
+    assert (found["unseen_steps"], found["seen_steps"]) == (1, 2)
+    assert found["unseen"] == pytest.approx(0.4) and found["seen"] == pytest.approx(-0.05)
+    assert found["unseen_is_higher"] == 1.0
+
+
+def test_firing_is_told_apart_by_time() -> None:
+    shots = seen([1.5] * 41, [0.5] * 20 + [-0.25] * 20, [True] * 40)
+    figures = firing(shots, seen([1.5] * 4, [0.0, 0.1, 0.5], [True] * 3))
+    assert (figures["first_steps"], figures["later"], figures["random_walk_median"]) == (0.5, -0.25, 0.1)
+
+
+def test_pairs_are_judged_by_path_distance() -> None:
+    """Five pairs, of which the last is none: a near one taken for far, and far ones of which one is taken for near."""
+    similar = np.array([0.9, 0.2, 0.1, 0.8, 0.8])
+    label, length = np.array([1, 1, 0, 0, 0]), np.array([0, 1, 9, 9, 9])
+    found = by_distance(similar, label, length, np.array([True] * 4 + [False]))
+    assert found["pairs"] == 4 and found["accuracy"] == 0.5 and found["balanced_accuracy"] == 0.5
+    rows = {tuple(row["cells"]): row for row in found["by_path_distance"]}
+    assert rows[0, 0]["near_in_time"] == {"pairs": 1, "accuracy": 1.0}
+    assert rows[1, 1]["accuracy"] == 0.0 and rows[2, 2] == {"cells": [2, 2], "pairs": 0}
+    assert rows[9, 10_000]["similarity"] == 0.45 and rows[9, 10_000]["far_in_time"]["accuracy"] == 0.5
+
+
+def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no evidence"):
+        write_page(tmp_path)
+    (tmp_path / "other.json").write_text("{}")
+    pairs = {
+        "pairs": 64,
+        "accuracy": 0.8,
+        "balanced_accuracy": 0.8,
+        "by_path_distance": [{"cells": [0, 0], "pairs": 3, "similarity": 0.95, "accuracy": 0.9}] * 6,
+    }
+    figures: dict[str, Any] = {
+        "command": "python -m experiments.episodic_curiosity --method=ppo_plus_ec",
+        "revision": "0123456789abcdef",
+        "machine": {"cpu_count": 2, "device_kind": "cpu", "jax": "0.10"},
+        "env_steps": 8192,
+        "r_network_pairs": 1000,
+        "minutes": 2.0,
+        "r_network_minutes": 10.0,
+        "measured_on": {},
+        "seeds": [
+            {
+                "seed": seed,
+                "episodes": {who: {"reward": seed, "cells": 30.0} for who in ("policy", "random_walk")},
+                "pairs": pairs | {"accuracy": 0.8 + seed / 10},
+                "untrained_pairs": pairs | {"accuracy": 0.5},
+            }
+            for seed in (0, 1)
+        ],
+    }
+    (tmp_path / "ec.json").write_text(json.dumps(figures))
+    assert curiosity_evidence.run([f"--output={tmp_path}"]) == 0
+    page = (tmp_path / "README.md").read_text()
+    assert "| ec | 64 | 0.85 (0.80, 0.90) | 0.80 (0.80, 0.80) | 0.95, 0.90 |" in page
+    assert "| ec, not trained | 64 | 0.50 (0.50, 0.50) |" in page
+    assert "| ec | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 30.00 (30.00, 30.00) |" in page
+    assert "2.0 minutes and 10.0 for the R-network" in page and "Firing" not in page
