@@ -1,11 +1,19 @@
-"""How programs are compiled and kept."""
+"""How programs are traced, compiled and kept."""
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 
+from experiments import traces
 from experiments.options import RunOptions
+from experiments.seeds import seed_devices
+from peg_jax.run.config_json import encode
+
+CALLS_THE_HOST = "mujoco"  # physics by a function of the process, which no file can hold
 
 
 def enable_compilation_cache() -> Path:
@@ -16,6 +24,44 @@ def enable_compilation_cache() -> Path:
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return path
+
+
+def lower(
+    config: RunOptions, env: Any, name: str, function: Callable[..., Any], *arguments: Any, donate: int | None = None
+) -> traces.Lowered:
+    """Trace and lower a run's program, or read what an earlier process made of it, if compiled programs are kept.
+
+    Args:
+        config: all options that `function` may depend on, and no others.
+        env: the run's environment.
+        name: which of the run's programs it is.
+        function: a pure function.
+        arguments: arrays or their shapes.
+        donate: which argument's memory the results may take.
+    """
+    made_from = f"{name} {json.dumps(encode(config))}"
+    return traces.lower(_traces_folder(config, env), made_from, function, *arguments, donate=donate)
+
+
+def at_first_call(config: RunOptions, env: Any, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, which is lowered as by `lower` and compiled when it is first called, for the shapes of that call."""
+    if _traces_folder(config, env) is None:
+        return jax.jit(function, compiler_options=compiler_options(config))
+    made: list[Callable[..., Any]] = []
+
+    def call(*arguments: Any) -> Any:
+        if not made:
+            made.append(lower(config, env, name, function, *arguments).compile(compiler_options(config)))
+        return made[0](*arguments)
+
+    return call
+
+
+def _traces_folder(config: RunOptions, env: Any) -> Path | None:
+    """Where traced programs are kept, if they can be."""
+    kept = jax.config.jax_compilation_cache_dir
+    alone = seed_devices(config.num_seeds) == 1 and getattr(env, "physics", None) != CALLS_THE_HOST
+    return Path(kept) / "traced" if config.compilation_cache and kept and alone and traces.known_by_sources() else None
 
 
 def compiler_options(config: RunOptions) -> dict[str, str | bool]:

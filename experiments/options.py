@@ -12,6 +12,9 @@ from peg_jax.run.config_json import encode, flatten
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = ("steps", "log_every", "eval_every", "checkpoint_every", "media_every", "compilation_cache")
 
+# Options that only the host reads.
+HOST_ONLY = ("preset", "seed", "logdir", "eval_every", "checkpoint_every", "media_every")
+
 
 @struct.dataclass
 class RunOptions:
@@ -44,6 +47,12 @@ def made_with(config: RunOptions, may_change: Sequence[str]) -> dict[str, Any]:
     """The options, by dotted name, that the numbers of a run depend on: all but those in `may_change`."""
     options = flatten(encode(config))
     return {name: value for name, value in options.items() if name not in (*may_change, "logdir")}
+
+
+def without(config: Any, names: Sequence[str]) -> Any:
+    """A copy of a config whose options `names` have their defaults: those that no compiled program may depend on."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{name: defaults[name] for name in names})
 
 
 def validate_options(config: RunOptions) -> None:

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 import envs
-from experiments.compilation import compiler_options
+from experiments.compilation import compiler_options, lower
 from experiments.config import MAY_CHANGE, RunConfig, make_env
-from experiments.options import made_with
+from experiments.options import HOST_ONLY, made_with, without
 from experiments.seeds import over_seeds, placed, seed_keys
+from experiments.traces import Lowered
 from peg_jax.core import rng
 from peg_jax.core.environment import Task, make_task
 from peg_jax.core.replay import Episode, latest
@@ -50,6 +51,11 @@ def run_task(config: RunConfig) -> Task:
     return make_task(*make_env(config))
 
 
+def compiled_part(config: RunConfig) -> RunConfig:
+    """The options without those that no compiled program depends on."""
+    return without(config, (*HOST_ONLY, "steps"))
+
+
 def abstract_state(config: RunConfig, task: Task) -> TrainState:
     """Shapes of the run's state, all seeds together, and where they lie; nothing is computed."""
     return placed(jax.eval_shape(_init(config, task), seed_keys(config)), config.num_seeds, SEED_AXES)
@@ -71,6 +77,7 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
         state: its state, which may be abstract.
         fresh: whether the run begins, so that `Program.init` is needed.
     """
+    config = compiled_part(config)
     cycles = max(1, config.log_every // (config.loop.num_envs * task.episode_steps))
 
     def run_epoch(algorithm: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:
@@ -80,25 +87,27 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
     # Compiling leaves the interpreter free: the first programs are compiled while the next are traced.
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
         options = compiler_options(config)
-        start = jax.jit(_init(config, task)).lower(seed_keys(config)) if fresh else None
+        start = lower(config, task.env, "init", _init(config, task), seed_keys(config)) if fresh else None
         init = pool.submit(start.compile, options) if start else None
-        train = pool.submit(jax.jit(run_epoch, donate_argnums=1).lower(config.algorithm(), state).compile, options)
+        epoch = lower(config, task.env, "epoch", run_epoch, config.algorithm(), state, donate=1)
+        train = pool.submit(epoch.compile, options)
         evaluate = pool.submit(_lower_evaluation(config, task, state).compile, options)
     return Program(task, init.result() if init else None, train.result(), evaluate.result(), cycles)
 
 
 def compile_evaluation(config: RunConfig, task: Task, state: TrainState) -> EvaluateFn:
     """The evaluation alone, for a run that is not trained further; `state` may be abstract."""
+    config = compiled_part(config)
     with compiling("evaluation"):
         return _lower_evaluation(config, task, state).compile(compiler_options(config))
 
 
-def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> jax.stages.Lowered:
+def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> Lowered:
     def run_evaluate(algorithm: PEGConfig, agent: AgentState, key: Key) -> Evaluation:
         evaluate = partial(evaluation.evaluate, task, algorithm, repeats=config.eval_repeats)
         return over_seeds(evaluate, config.num_seeds, (0, 0), 0)(agent, key)
 
-    return jax.jit(run_evaluate).lower(config.algorithm(), state.seed.agent, seed_keys(config))
+    return lower(config, task.env, "evaluation", run_evaluate, config.algorithm(), state.seed.agent, seed_keys(config))
 
 
 def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
@@ -106,7 +115,6 @@ def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
     return over_seeds(lambda key: training.init(task, algorithm, config.method, key), config.num_seeds, (0,), SEED_AXES)
 
 
-@partial(jax.jit, static_argnames=("task_name",))
 def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: PlannedGoals, key: Key) -> Array:
     """Decoded imagined rollouts toward the elites of one seed's last plan, `[C, Hp+1, D]`."""
     task = make_task(*envs.make(task_name))
@@ -134,7 +142,6 @@ def take_shown(state: TrainState, index: int, cycles: int) -> Shown:
     return Shown(agent, goals, latest(replay, cycles), key)
 
 
-@partial(jax.jit, static_argnames=("task_name",))
 def inspect(task_name: str, config: PEGConfig, shown: Shown, places: Array, goal: Array) -> Inspection:
     """What an agent believes of its episodes and of the way from `places [N, D]` to `goal [D]`."""
     task = make_task(*envs.make(task_name))
