@@ -59,7 +59,7 @@ def at_first_call(config: RunOptions, env: Any, name: str, function: Callable[..
 
 def _traces_folder(config: RunOptions, env: Any) -> Path | None:
     """Where traced programs are kept, if they can be."""
-    kept = jax.config.jax_compilation_cache_dir
+    kept = jax.config.values["jax_compilation_cache_dir"]
     alone = seed_devices(config.num_seeds) == 1 and getattr(env, "physics", None) != CALLS_THE_HOST
     return Path(kept) / "traced" if config.compilation_cache and kept and alone and traces.known_by_sources() else None
 

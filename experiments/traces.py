@@ -123,7 +123,8 @@ def _flat(function: Callable[..., Any], structure: Any) -> Callable[..., Any]:
     def flat(*leaves: Any) -> Any:
         results = function(*jax.tree.unflatten(structure, leaves))
         packed = _pack(results)
-        if jax.tree.structure(_unpack(packed)) != jax.tree.structure(results):
+        again: Any = jax.tree.structure(_unpack(packed))
+        if again != jax.tree.structure(results):
             raise TypeError("the results hold more than dataclasses, named tuples, dicts and lists of arrays")
         return packed
 

@@ -136,7 +136,7 @@ def test_the_oldest_entries_make_room(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_only_a_command_of_ours_keeps_programs_and_only_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = preset(RunConfig, "smoke", "point_maze")
-    settings = SimpleNamespace(jax_compilation_cache_dir=str(tmp_path))
+    settings = SimpleNamespace(values={"jax_compilation_cache_dir": str(tmp_path)})
     monkeypatch.setattr(compilation, "jax", SimpleNamespace(config=settings))
     monkeypatch.setattr(traces, "_IMPORTED", time.time() + 2 * traces.SETTLED)  # whatever has just been edited
 
