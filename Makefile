@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What is imported is compiled then; compiling all of it at once costs a quarter of the installation.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile -c constraints.txt
+# Some shells forbid to keep it: then every program would compile all that it imports anew, which takes nine seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test lint format docs bench constraints clean distclean
 .DEFAULT_GOAL := help

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from envs.splits import SPLITS
-from experiments.compilation import compiler_options
+from experiments.compilation import at_first_call, compiler_options, lower
 from experiments.curiosity_config import BEFORE, BESIDE, CURIOUS, MAY_CHANGE, CuriosityRunConfig
 from experiments.env_devices import EVERYWHERE, lying, shardings
-from experiments.options import made_with
+from experiments.options import HOST_ONLY, made_with, without
 from experiments.seeds import over_seeds, placed, seed_keys
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics, Params
@@ -86,8 +86,9 @@ def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, f
         state: its state, which may be abstract.
         fresh: whether the run begins, so that `Program.init` is needed.
     """
+    config = _compiled_part(config)
     updates = max(1, config.log_every // (config.ppo.num_envs * config.ppo.rollout))
-    total = ppo.num_updates(config.ppo, config.schedule_steps or config.steps)
+    total = ppo.num_updates(config.ppo, config.schedule_steps)
 
     def run_epoch(algorithm: CuriosityConfig, state: TrainState) -> tuple[TrainState, Metrics]:
         def epoch(state: TrainState) -> tuple[TrainState, Metrics]:
@@ -99,15 +100,22 @@ def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, f
         return over_seeds(partial(_evaluate, config, task), config.num_seeds, (0, 0, 0), 0)(params, variables, key)
 
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
-        options, stays = compiler_options(config), shardings(state, config.env_devices)
-        start = jax.jit(_init(config, task), out_shardings=stays).lower(seed_keys(config)) if fresh else None
+        options, make = compiler_options(config), partial(lower, config, task.env)
+        stays = shardings(state, config.env_devices)
+        start = make("init", _init(config, task), seed_keys(config), stay=stays) if fresh else None
         init = pool.submit(start.compile, options) if start else None
-        train = jax.jit(run_epoch, donate_argnums=1, out_shardings=(stays, None)).lower(config.algorithm(), state)
+        train = make("epoch", run_epoch, config.algorithm(), state, donate=1, stay=stays and (stays, None))
         epoch = pool.submit(train.compile, options)
-        lowered = jax.jit(run_evaluate).lower(state.seed.learner.params, r_variables(config, state), seed_keys(config))
-        evaluate = pool.submit(lowered.compile, options)
+        shown = state.seed.learner.params, r_variables(config, state), seed_keys(config)
+        evaluate = pool.submit(make("evaluation", run_evaluate, *shown).compile, options)
     install = jax.jit(_install(config, task), donate_argnums=0) if fresh and config.method == BEFORE else None
     return Program(init.result() if init else None, epoch.result(), evaluate.result(), install)
+
+
+def _compiled_part(config: CuriosityRunConfig) -> CuriosityRunConfig:
+    """The options without those that no compiled program depends on."""
+    config = dataclasses.replace(config, schedule_steps=config.schedule_steps or config.steps)
+    return without(config, (*HOST_ONLY, "steps", "r_network"))
 
 
 def _init(config: CuriosityRunConfig, task: Task) -> Callable[[Key], TrainState]:
@@ -170,4 +178,4 @@ def make_recorder(config: CuriosityRunConfig, task: Task) -> Callable[[Params, K
         maps = watching.draw_maps(task, played, 0, np.arange(steps), None)
         return Pictures(played.frames[1:, 0], maps, played.alive[:, 0])
 
-    return jax.jit(record)
+    return at_first_call(_compiled_part(config), task.env, "recording", record)

@@ -15,6 +15,9 @@ MAY_CHANGE = (
     *("coordinator", "num_processes", "process_id", "env_devices"),
 )
 
+# Options that only the host reads.
+HOST_ONLY = ("preset", "seed", "logdir", "eval_every", "checkpoint_every", "media_every")
+
 
 @struct.dataclass
 class RunOptions:
@@ -51,6 +54,12 @@ def made_with(config: RunOptions, may_change: Sequence[str]) -> dict[str, Any]:
     """The options, by dotted name, that the numbers of a run depend on: all but those in `may_change`."""
     options = flatten(encode(config))
     return {name: value for name, value in options.items() if name not in (*may_change, "logdir")}
+
+
+def without(config: Any, names: Sequence[str]) -> Any:
+    """A copy of a config whose options `names` have their defaults: those that no compiled program may depend on."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{name: defaults[name] for name in names})
 
 
 def validate_options(config: RunOptions) -> None:

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 
 import envs
-from experiments.compilation import compiler_options
+from experiments.compilation import compiler_options, lower
 from experiments.config import MAY_CHANGE, RunConfig, make_env
 from experiments.env_devices import EVERYWHERE, lying, shardings
-from experiments.options import made_with
+from experiments.options import HOST_ONLY, made_with, without
 from experiments.seeds import over_seeds, placed, seed_keys
+from experiments.traces import Lowered
 from peg_jax.core import rng
 from peg_jax.core.environment import Task, make_task
 from peg_jax.core.replay import Episode, latest
@@ -52,6 +53,11 @@ def run_task(config: RunConfig) -> Task:
     return make_task(*make_env(config))
 
 
+def compiled_part(config: RunConfig) -> RunConfig:
+    """The options without those that no compiled program depends on."""
+    return without(config, (*HOST_ONLY, "steps"))
+
+
 def abstract_state(config: RunConfig, task: Task) -> TrainState:
     """Shapes of the run's state, all seeds together, and where they lie; nothing is computed."""
     state = placed(jax.eval_shape(_init(config, task), seed_keys(config)), config.num_seeds, SEED_AXES)
@@ -82,6 +88,7 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
         state: its state, which may be abstract.
         fresh: whether the run begins, so that `Program.init` is needed.
     """
+    config = compiled_part(config)
     cycles = max(1, config.log_every // (config.loop.num_envs * task.episode_steps))
 
     def run_epoch(algorithm: PEGConfig, state: TrainState) -> tuple[TrainState, CycleLog]:
@@ -90,10 +97,11 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
 
     # Compiling leaves the interpreter free: the first programs are compiled while the next are traced.
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
-        options, stays = compiler_options(config), shardings(state, config.env_devices)
-        start = jax.jit(_init(config, task), out_shardings=stays).lower(seed_keys(config)) if fresh else None
+        options, make = compiler_options(config), partial(lower, config, task.env)
+        stays = shardings(state, config.env_devices)
+        start = make("init", _init(config, task), seed_keys(config), stay=stays) if fresh else None
         init = pool.submit(start.compile, options) if start else None
-        epoch = jax.jit(run_epoch, donate_argnums=1, out_shardings=(stays, None)).lower(config.algorithm(), state)
+        epoch = make("epoch", run_epoch, config.algorithm(), state, donate=1, stay=stays and (stays, None))
         train = pool.submit(epoch.compile, options)
         evaluate = pool.submit(_lower_evaluation(config, task, state).compile, options)
     return Program(task, init.result() if init else None, train.result(), evaluate.result(), cycles)
@@ -101,16 +109,17 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
 
 def compile_evaluation(config: RunConfig, task: Task, state: TrainState) -> EvaluateFn:
     """The evaluation alone, for a run that is not trained further; `state` may be abstract."""
+    config = compiled_part(config)
     with compiling("evaluation"):
         return _lower_evaluation(config, task, state).compile(compiler_options(config))
 
 
-def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> jax.stages.Lowered:
+def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> Lowered:
     def run_evaluate(algorithm: PEGConfig, agent: AgentState, key: Key) -> Evaluation:
         evaluate = partial(evaluation.evaluate, task, algorithm, repeats=config.eval_repeats)
         return over_seeds(evaluate, config.num_seeds, (0, 0), 0)(agent, key)
 
-    return jax.jit(run_evaluate).lower(config.algorithm(), state.seed.agent, seed_keys(config))
+    return lower(config, task.env, "evaluation", run_evaluate, config.algorithm(), state.seed.agent, seed_keys(config))
 
 
 def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
@@ -118,7 +127,6 @@ def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:
     return over_seeds(lambda key: training.init(task, algorithm, config.method, key), config.num_seeds, (0,), SEED_AXES)
 
 
-@partial(jax.jit, static_argnames=("task_name",))
 def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: PlannedGoals, key: Key) -> Array:
     """Decoded imagined rollouts toward the elites of one seed's last plan, `[C, Hp+1, D]`."""
     task = make_task(*envs.make(task_name))
@@ -146,7 +154,6 @@ def take_shown(state: TrainState, index: int, cycles: int) -> Shown:
     return Shown(agent, goals, latest(replay, cycles), key)
 
 
-@partial(jax.jit, static_argnames=("task_name",))
 def inspect(task_name: str, config: PEGConfig, shown: Shown, places: Array, goal: Array) -> Inspection:
     """What an agent believes of its episodes and of the way from `places [N, D]` to `goal [D]`."""
     task = make_task(*envs.make(task_name))

@@ -1,6 +1,7 @@
 """Training PEG or one of its baselines: what is logged, evaluated and drawn between compiled epochs."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 
 from experiments import pictures
+from experiments.compilation import at_first_call
 from experiments.config import RunConfig
 from experiments.host import Host
 from experiments.logs import GOALS, GoalLog, read_go_steps, read_goals
@@ -18,6 +20,7 @@ from experiments.program import (
     abstract_state,
     checkpoint_store,
     compile_program,
+    compiled_part,
     imagined_paths,
     inspect,
     run_task,
@@ -53,6 +56,9 @@ class Trainer(Host[RunConfig, Evaluation]):
         growing = Growing("replay", "replay.capacity", config.replay.capacity, config.env_devices)
         self.announce(_sized(template), growing)
         self.program: Program = compile_program(config, task, template, fresh=self.store.latest() is None)
+        make = partial(at_first_call, compiled_part(config), task.env)
+        self.imagined_paths = make("imagined paths", partial(imagined_paths, config.env))
+        self.inspect = make("inspection", partial(inspect, config.env))
         self.begin(self.program.init, template)
         self.goal_logs = [GoalLog(path, self.resumed_at) for path in self.written]
 
@@ -108,14 +114,14 @@ class Trainer(Host[RunConfig, Evaluation]):
         drawn = {}
         if isinstance(shown.goals, PlannedGoals):
             best = replace(shown.goals, elites=shown.goals.elites[:10], elite_fitness=shown.goals.elite_fitness[:10])
-            paths = imagined_paths(config.env, self.algorithm, shown.agent, best, shown.key)
+            paths = self.imagined_paths(self.algorithm, shown.agent, best, shown.key)
             chosen, fitness = np.asarray(best.elites), np.asarray(best.elite_fitness)
             drawn["top_10_cem"] = pictures.draw_top_goals(
                 media / f"top_10_cem_{step}.png", task, np.asarray(paths), chosen, fitness, step
             )
         goal = np.asarray(task.env.eval_goals(task.params)[0])
         _, _, places = pictures.map_grid(task, np.asarray(shown.episodes.obs[-1, 0]))
-        beliefs = inspect(config.env, self.algorithm, shown, places, goal)
+        beliefs = self.inspect(self.algorithm, shown, places, goal)
         go_steps = read_go_steps(path / GOALS, cycles, config.loop.num_envs)
         if len(go_steps):
             drawn["state_occupancy"] = pictures.draw_occupancy(
