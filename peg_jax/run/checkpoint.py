@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 import warnings
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -228,7 +229,9 @@ def _without_noise() -> Iterator[None]:
     sys.unraisablehook = lambda _: None
     threading.excepthook = lambda _: None
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            yield
     finally:
         logging.disable(before)
         sys.unraisablehook, threading.excepthook = hooks
