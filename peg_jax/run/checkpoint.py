@@ -14,7 +14,6 @@ import shutil
 import sys
 import threading
 import warnings
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
