@@ -125,6 +125,7 @@ class CheckpointStore:
                 refusal = "no space left on the disk" if "No space left" in str(error) else str(error)
             if refusal:
                 gc.collect()  # or what orbax had begun would complain when the process ends
+                logging.getLogger("asyncio").addFilter(_no_orphan)  # or when it is collected later
         if refusal:
             self._remove_unfinished()
             raise DiskError(f"cannot write checkpoint {target}: {refusal}; steps on disk: {self.steps()}")
@@ -234,6 +235,11 @@ def _without_noise() -> Iterator[None]:
     finally:
         logging.disable(before)
         sys.unraisablehook, threading.excepthook = hooks
+
+
+def _no_orphan(record: logging.LogRecord) -> bool:
+    """Not the report of a write whose error nobody waits for: that of another write was raised before."""
+    return "exception was never retrieved" not in record.getMessage()
 
 
 def _write_arrays(folder: Path, arrays: dict[str, jax.Array]) -> None:
