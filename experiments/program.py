@@ -133,7 +133,7 @@ def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: 
     nets = make_networks(config.agent, task_spec(task))
     start = start_latent(nets, agent, config, goals.start_obs, rng.named(key, "start"))
     dream = imagine_go_phase(task, config, agent, start, goals.elites, rng.named(key, "dream"))
-    return jnp.swapaxes(world_model.decode(nets, agent.world_model.params, dream.feature), 0, 1)
+    return jnp.swapaxes(world_model.decode(nets, agent.model, dream.feature), 0, 1)
 
 
 class Shown(NamedTuple):

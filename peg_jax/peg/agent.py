@@ -31,6 +31,12 @@ class AgentState:
     achiever: ActorCriticState
     explorer: ActorCriticState
     disagreement: Learner
+    averaged: Params | None = None  # of the world model, over the updates; None where the newest weights are used
+
+    @property
+    def model(self) -> Params:
+        """The world model's weights that everything but its own training uses."""
+        return self.world_model.params if self.averaged is None else self.averaged
 
 
 @struct.dataclass
@@ -52,12 +58,14 @@ def init(config: AgentConfig, spec: Spec, key: Key) -> AgentState:
     """
     nets = make_networks(config, spec)
     members = init_ensemble(nets.member, rng.named(key, "disagreement"), config.disagreement.members)
+    model = world_model.init(nets, rng.named(key, "world_model"))
     return AgentState(
-        world_model=init_learner(world_model.init(nets, rng.named(key, "world_model")), config.world_model.optimizer),
+        world_model=init_learner(model, config.world_model.optimizer),
         distance=init_learner(init_mlp(nets.distance, rng.named(key, "distance")), config.distance.optimizer),
         achiever=actor_critic.init(nets.achiever, rng.named(key, "achiever"), config.achiever),
         explorer=actor_critic.init(nets.explorer, rng.named(key, "explorer"), config.explorer),
         disagreement=init_learner(members, config.disagreement.optimizer),
+        averaged=model if config.world_model.averaged else None,
     )
 
 
@@ -68,7 +76,7 @@ def update(
 
     World model; then the achiever and the distance network from one imagined batch, both losses taken before either
     step; then the ensemble; then the explorer. Posteriors are those of the weights before the world model's step, the
-    rollouts use the weights after it.
+    rollouts use the weights after it; where weights are averaged, both use the average after it.
 
     Args:
         config: the agent's options.
@@ -83,21 +91,24 @@ def update(
     """
     nets = make_networks(config, spec)
     model_key, starts_key, achiever_key, explorer_key = rng.split(key, "world_model", "starts", "achiever", "explorer")
-    model, inference, model_metrics = world_model.update(
+    learner, inference, model_metrics = world_model.update(
         state.world_model, nets, batches, model_key, config.world_model
     )
-    batch = jax.tree.map(lambda x: x[-1], batches)
-    starts = choose_starts(config, nets, model.params, inference, batch, starts_key)
+    batch, model, averaged = jax.tree.map(lambda x: x[-1], batches), learner.params, state.averaged
+    if averaged is not None:
+        model = averaged = world_model.average(averaged, learner.params, state.achiever.updates, config.world_model)
+        inference = world_model.infer(nets, model, batch, rng.named(key, "inference"))
+    starts = choose_starts(config, nets, model, inference, batch, starts_key)
     achiever, dist, achiever_metrics = update_achiever(
-        config, spec, nets, state, model.params, inference, starts, achiever_key
+        config, spec, nets, state, model, inference, starts, achiever_key
     )
     ensemble, ensemble_metrics = disagreement.update(
         state.disagreement, nets.member, inference.latents, batch.action, config.disagreement
     )
     explorer, explorer_metrics = update_explorer(
-        config, spec, nets, state.explorer, ensemble.params, model.params, starts, explorer_key
+        config, spec, nets, state.explorer, ensemble.params, model, starts, explorer_key
     )
-    updated = AgentState(model, dist, achiever, explorer, ensemble)
+    updated = AgentState(learner, dist, achiever, explorer, ensemble, averaged)
     metrics = model_metrics | achiever_metrics | ensemble_metrics | explorer_metrics
     return updated, metrics | {"skipped_updates": skipped_updates(updated).astype(jnp.float32)}
 

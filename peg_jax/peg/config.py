@@ -38,6 +38,8 @@ class WorldModelConfig:
     kl_free_average: bool = static(True)  # apply the free nats to the average (False: to each element)
     kl_scale: float = 1.0  # weight of the KL in the loss
     updates: int = static(1)  # steps on as many batches per full update; the policies dream from the last one
+    averaged: bool = static(False)  # act and dream with a moving average of the weights instead of the newest
+    average_decay: float = 0.98  # share of it that stays with each full update, once there have been many
     optimizer: OptimizerConfig = struct.field(default_factory=_model_optimizer)
 
 

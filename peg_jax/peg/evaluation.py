@@ -38,7 +38,7 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
         repeats: episodes per goal.
     """
     nets = make_networks(config.agent, task_spec(task))
-    params = agent.world_model.params
+    params = agent.model
     num_goals = task.env.eval_goals(task.params).shape[0]
     reset_key, run_key = jax.random.split(key)
     index = jnp.tile(jnp.arange(num_goals), repeats)

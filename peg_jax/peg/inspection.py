@@ -48,7 +48,7 @@ def inspect(
         key: for the latent samples.
         sequences: S, episodes predicted in open loop.
     """
-    nets, params = make_networks(config.agent, rollout.task_spec(task)), agent.world_model.params
+    nets, params = make_networks(config.agent, rollout.task_spec(task)), agent.model
     observe_key, imagine_key = rng.split(key, "observe", "imagine")
     episodes = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), episodes)
     embeds = world_model.encode(nets, params, episodes.obs)

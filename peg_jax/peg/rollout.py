@@ -150,14 +150,14 @@ def switch(state: RolloutState, steps_left: Array, limit: int, threshold: Array 
 
 def predicted_steps(nets: Networks, config: AgentConfig, agent: AgentState, obs: Array, goal: Array) -> Array:
     """Temporal distance `[E]` in steps between real observations and goals `[E, D]` (peg.md section 2.9)."""
-    current, wanted = (world_model.encode(nets, agent.world_model.params, x) for x in (obs, goal))
+    current, wanted = (world_model.encode(nets, agent.model, x) for x in (obs, goal))
     normalize = config.distance.normalize_inputs
     fraction = distance.between(nets.distance, agent.distance.params, current, wanted, normalize)
     return config.imagination.horizon * fraction
 
 
 def _filter(nets: Networks, agent: AgentState, state: RolloutState, key: Key) -> Latent:
-    params = agent.world_model.params
+    params = agent.model
     embed = world_model.encode(nets, params, state.obs)
     latent, _ = observe_step(nets.rssm, params["rssm"], state.latent, state.action, embed, state.is_first, key)
     return latent
@@ -173,7 +173,7 @@ def _act(
     key: Key,
 ) -> Array:
     go_key, explore_key, random_key = jax.random.split(key, 3)
-    goal_embed = world_model.encode(nets, agent.world_model.params, state.goal)
+    goal_embed = world_model.encode(nets, agent.model, state.goal)
     achiever = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.achiever, goal_embed)
     explorer = actor_critic.make_policy(nets.explorer, agent.explorer.actor.params, config.explorer)
     go = achiever(latent.feature).sample_action(go_key)

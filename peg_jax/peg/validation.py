@@ -68,6 +68,7 @@ SHARES = (
     "agent.reaching.expectile",
     "agent.reaching.predicted_goals",
     "agent.world_model.kl_balance",
+    "agent.world_model.average_decay",
     "planner.discount",
     "planner.env_goal_chance",
     "loop.go_fraction",

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 from peg_jax.core import rng
@@ -14,6 +15,8 @@ from peg_jax.peg import rssm as rssm_module
 from peg_jax.peg.config import WorldModelConfig
 from peg_jax.peg.networks import Networks
 from peg_jax.peg.rssm import RSSM, Latent
+
+AVERAGE_WARMUP = 10.0  # updates after which the average keeps about half of what it was
 
 
 @struct.dataclass
@@ -121,6 +124,25 @@ def update(
     learner, (inferences, metrics) = jax.lax.scan(step, learner, (batches, jax.random.split(key, count)))
     last = jax.tree.map(lambda x: x[-1], inferences)
     return learner, last, jax.tree.map(jnp.mean, metrics)
+
+
+def average(averaged: Params, params: Params, updates: Array, config: WorldModelConfig) -> Params:
+    """The moving average of the weights with those of one more update.
+
+    An imagined step by the newest weights errs by what their last few batches were; that of averaged ones leaks less
+    through walls. The share that stays rises to `average_decay` with the number of `updates`, int32 `[]`, made before:
+    an average as slow as that from the start would long consist of the first, random weights.
+    """
+    made = updates.astype(jnp.float32)
+    stays = jnp.minimum(config.average_decay, (1.0 + made) / (AVERAGE_WARMUP + made))
+    return optax.incremental_update(params, averaged, 1.0 - stays)
+
+
+def infer(nets: Networks, params: Params, batch: Episode, key: Key) -> Inference:
+    """What the parameters make of a batch `[T, B, ...]`."""
+    embeds = encode(nets, params, batch.obs)
+    latents, _, _ = rssm_module.observe(nets.rssm, params["rssm"], embeds, batch.action, key)
+    return Inference(latents, embeds)
 
 
 def _step(

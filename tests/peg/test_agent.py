@@ -273,6 +273,22 @@ def test_counting_steps_leaves_what_else_is_learned_alone(state: AgentState) -> 
     assert not equal(ours.achiever.actor.params, published.achiever.actor.params)
 
 
+def test_with_averaged_weights_everything_but_the_models_own_training_uses_them(state: AgentState) -> None:
+    """Of another average, the model learns the same and the policies, which dream with it, something else."""
+    config = tiny.replace(CONFIG, "world_model.averaged", True)
+    old = dataclasses.replace(state, averaged=jax.tree.map(lambda x: 1.1 * x, state.world_model.params))
+    newest, slow = (
+        update(tiny.replace(config, "world_model.average_decay", decay), old, BATCH, jax.random.key(2))[0]
+        for decay in (0.0, 0.98)
+    )
+    assert equal(newest.model, newest.world_model.params)
+    mixed = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, old.averaged, slow.world_model.params)  # of the first update
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool(jnp.allclose(a, b, atol=1e-6)), slow.model, mixed)))
+    assert equal(newest.world_model, slow.world_model)
+    for part in ("achiever.actor.params", "explorer.actor.params", "distance.params", "disagreement.params"):
+        assert not equal(get(newest, part), get(slow, part)), part
+
+
 def test_recorded_goals_are_encoded_in_place(state: AgentState, inference: Inference) -> None:
     starts = starts_for(tiny.replace(CONFIG, "imagination.goals", "record"), state, inference, jax.random.key(1))
     goals = tiny.random_batch(jax.random.key(9), LENGTH, SIZE).goal.reshape(-1, tiny.SIZE)

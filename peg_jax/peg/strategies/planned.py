@@ -40,7 +40,7 @@ def init(task: Task, config: PEGConfig) -> PlannedGoals:
 
 def start_latent(nets: Networks, agent: AgentState, config: PEGConfig, obs: Array, key: Key) -> Latent:
     """One sampled posterior at a first observation `[D]`, as a batch of one."""
-    params = agent.world_model.params
+    params = agent.model
     embed = world_model.encode(nets, params, obs[None])
     nothing = jnp.zeros((1, nets.rssm.action_size))
     previous = zero_latent(config.agent.world_model, (1,))
@@ -59,7 +59,7 @@ def imagine_go_phase(
     value: ValueFn = agent_module.no_value,
 ) -> Dream:
     """The achiever pursuing each of `goals [N, D]` in imagination; `start` is one latent, shared by all."""
-    nets, params = make_networks(config.agent, task_spec(task)), agent.world_model.params
+    nets, params = make_networks(config.agent, task_spec(task)), agent.model
     count = goals.shape[0]
     goal_embed = world_model.encode(nets, params, goals)
     policy = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.agent.achiever, goal_embed)
@@ -108,7 +108,7 @@ def rarity_fitness(context: GoalContext, start: Latent, key: Key) -> FitnessFn:
     def fitness(goals: Array, key: Key) -> Array:
         dream = imagine_go_phase(task, config, agent, start, goals, key)
         last = dream.feature[1:][-config.planner.final_steps :]
-        states = world_model.decode(nets, agent.world_model.params, last)
+        states = world_model.decode(nets, agent.model, last)
         rarity = -density.log_density(fitted, states.reshape(-1, states.shape[-1]))
         return rarity.reshape(states.shape[:2]).sum(axis=0)
 
