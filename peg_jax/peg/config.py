@@ -81,7 +81,6 @@ class ReachingConfig:
 
     enabled: bool = static(False)  # train the achiever this way
     states: int = static(1024)  # dreamed states per update, at most all, at which actions are compared
-    parts: int = static(1)  # parts of a dream, each of which is learned from with a gradient step of its own
     actions: int = static(16)  # actions compared at each, half of them the policy's own
     temperature: float = 0.3  # of the softmax over them, in standard deviations of a state's values
     expectile: float = 0.1  # of the steps between two states that the critic learns

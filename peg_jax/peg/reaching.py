@@ -13,13 +13,12 @@ The critic is not asked whether the goal is reached: a state that it mistook for
 return 0 and never be corrected. The distance network is, which nothing is bootstrapped from.
 """
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from peg_jax.core.optim import Learner, apply_gradients
+from peg_jax.core.optim import apply_gradients
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.peg import lookahead
 from peg_jax.peg.actor_critic import ActorCriticState, make_policy, make_value, update_slow
@@ -134,9 +133,7 @@ def update(
     config: ActorCriticConfig,
     reaching: ReachingConfig,
 ) -> tuple[ActorCriticState, Metrics]:
-    """Steps of actor and critic on one imagined batch, each on another part of it.
-
-    Returns and tries are those of the slow critic and the actor as they were before.
+    """One step of actor and critic on one imagined batch.
 
     Args:
         state: the achiever.
@@ -153,7 +150,7 @@ def update(
     steps = jnp.clip(slow_steps(dream.feature), 0.0, reaching.most_steps)
     returns = steps_return(steps, arrived, config.return_lambda)
 
-    subset_key, tries_key, pairs_key = jax.random.split(key, 3)
+    subset_key, tries_key = jax.random.split(key)
     feature = dream.feature[:-1].reshape(-1, dream.feature.shape[-1])
     chosen = jax.random.permutation(subset_key, feature.shape[0])[: reaching.states]
     feature, goals = feature[chosen], goal_embed[chosen % goal_embed.shape[0]]
@@ -163,46 +160,27 @@ def update(
         before, lambda x: -left(x), advance, feature, tries_key, reaching.actions, reaching.temperature
     )
 
-    def actor_loss(params: Params, feature: Array, goals: Array, actions: Array, weights: Array) -> Array:
+    def actor_loss(params: Params) -> Array:
         policy = make_policy(nets, params, config, goals)
-        return lookahead.imitation_loss(policy, feature, actions, weights, config.entropy)
+        return lookahead.imitation_loss(policy, feature, *tries, config.entropy)
 
-    def loss(params: Params, of_dream: tuple[Array, Array, Array], of_pairs: Pairs) -> Array:
-        return critic_loss(nets, params, of_dream, of_pairs, horizon, reaching.expectile)
+    def loss(params: Params) -> Array:
+        data = (dream.feature[:-1], goal_embed, returns)
+        return critic_loss(nets, params, data, pairs, horizon, reaching.expectile)
 
-    def step(learners: tuple[Learner, Learner], part: tuple[Any, Any]) -> tuple[tuple[Learner, Learner], Metrics]:
-        (actor, critic), (of_actor, of_critic) = learners, part
-        actor_value, actor_grads = jax.value_and_grad(actor_loss)(actor.params, *of_actor)
-        critic_value, critic_grads = jax.value_and_grad(loss)(critic.params, *of_critic)
-        actor, actor_norm = apply_gradients(actor, actor_grads, config.actor, actor_value)
-        critic, critic_norm = apply_gradients(critic, critic_grads, config.critic, critic_value)
-        return (actor, critic), {
-            "actor_loss": actor_value,
-            "actor_grad_norm": actor_norm["grad_norm"],
-            "critic_loss": critic_value,
-            "critic_grad_norm": critic_norm["grad_norm"],
-        }
-
-    mixed = jax.random.permutation(pairs_key, pairs.steps.shape[0])
-    along = partial(_parts, count=reaching.parts)
-    of_dream = along(dream.feature[:-1], axis=1), along(goal_embed), along(returns, axis=1)
-    of_pairs = jax.tree.map(lambda x: along(x[mixed]), pairs)
-    of_actor = along(feature), along(goals), *(along(x, axis=1) for x in tries)
-    learners, metrics = jax.lax.scan(step, (state.actor, state.critic), (of_actor, (of_dream, of_pairs)))
-    actor, critic = learners
+    actor_value, actor_grads = jax.value_and_grad(actor_loss)(state.actor.params)
+    critic_value, critic_grads = jax.value_and_grad(loss)(state.critic.params)
+    actor, actor_norm = apply_gradients(state.actor, actor_grads, config.actor, actor_value)
+    critic, critic_norm = apply_gradients(state.critic, critic_grads, config.critic, critic_value)
     slow = update_slow(state.slow_critic, critic.params, state.updates, config)
-    metrics = jax.tree.map(jnp.mean, metrics) | {
+    metrics = {
+        "actor_loss": actor_value,
+        "actor_grad_norm": actor_norm["grad_norm"],
         "actor_ent": dream.entropy.mean(),
+        "critic_loss": critic_value,
+        "critic_grad_norm": critic_norm["grad_norm"],
         "critic_target": -returns.mean(),
         "critic_slow": -steps.mean(),
         "reached": arrived.mean(),
     }
     return ActorCriticState(actor, critic, slow, state.updates + 1), metrics
-
-
-def _parts(x: Array, count: int, axis: int = 0) -> Array:
-    """An axis of N in parts, `[count, ..., N // count, ...]`; what is left over is left out."""
-    size = x.shape[axis] // count
-    kept = jax.lax.slice_in_dim(x, 0, count * size, axis=axis)
-    split = kept.reshape(*x.shape[:axis], count, size, *x.shape[axis + 1 :])
-    return jnp.moveaxis(split, axis, 0)

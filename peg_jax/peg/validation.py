@@ -22,7 +22,6 @@ AT_LEAST_ONE = (
     "agent.achiever.units",
     "agent.achiever.slow_every",
     "agent.reaching.states",
-    "agent.reaching.parts",
     "agent.explorer.layers",
     "agent.explorer.units",
     "agent.explorer.slow_every",
@@ -147,13 +146,6 @@ def validate(config: PEGConfig, episode_steps: int, goal_size: int) -> None:
         "agent.imagination.starts",
         agent.imagination.starts,
         f"a batch has {starts} states; use 0 (all) or at most that many",
-    )
-    rollouts = min(agent.imagination.starts or starts, agent.reaching.states)
-    require(
-        agent.reaching.parts <= rollouts,
-        "agent.reaching.parts",
-        agent.reaching.parts,
-        f"a part holds at least one of {rollouts} dreams or states (agent.imagination.starts, agent.reaching.states)",
     )
 
 

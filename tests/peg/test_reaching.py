@@ -124,7 +124,7 @@ def test_loss_is_squared_errors_in_horizons_with_short_ways_weighted(expectile: 
 HORIZON, ROLLOUTS = 4, 64
 RATE = OptimizerConfig(learning_rate=3e-3)
 LEARN = ActorCriticConfig(entropy=1e-2, slow_every=1, slow_fraction=0.1, actor=RATE, critic=RATE)
-COUNT = ReachingConfig(enabled=True, states=128, parts=2, actions=8)
+COUNT = ReachingConfig(enabled=True, states=128, actions=8)
 
 
 def advance(sign: float, feature: Array, action: Array, key: Key) -> Array:
@@ -132,7 +132,7 @@ def advance(sign: float, feature: Array, action: Array, key: Key) -> Array:
 
 
 def learn(nets: ActorCriticNets, planned_with: float, key: Key) -> ActorCriticState:
-    """300 updates of two steps; actions are compared in a world whose moves are multiplied with `planned_with`."""
+    """600 updates; actions are compared in a world whose moves are multiplied with `planned_with`."""
 
     def step(state: ActorCriticState, key: Key) -> tuple[ActorCriticState, Metrics]:
         start_key, goal_key, dream_key, pair_key, update_key = jax.random.split(key, 5)
@@ -153,7 +153,7 @@ def learn(nets: ActorCriticNets, planned_with: float, key: Key) -> ActorCriticSt
         return reaching.update(state, nets, Lesson(dream, goal, arrived, pairs), world, update_key, LEARN, COUNT)
 
     state = actor_critic.init(nets, key, LEARN)
-    return jax.lax.scan(step, state, jax.random.split(key, 300))[0]
+    return jax.lax.scan(step, state, jax.random.split(key, 600))[0]
 
 
 def arrives(nets: ActorCriticNets, state: ActorCriticState, key: Key) -> Array:
