@@ -104,6 +104,8 @@ FAST: Changes = {
     "agent.world_model.sine_scale": 6.0,
     "agent.world_model.residual": True,
     "agent.world_model.updates": 4,
+    "agent.world_model.averaged": True,
+    "agent.sampled_evaluation": True,
     "agent.world_model.optimizer.learning_rate": 3e-3,
     "agent.world_model.optimizer.decay": 1e-3,
     "agent.distance.optimizer.learning_rate": 3e-3,

@@ -127,6 +127,7 @@ class AgentConfig:
     reaching: ReachingConfig = nested(ReachingConfig)
     explorer: ActorCriticConfig = nested(ActorCriticConfig)
     disagreement: DisagreementConfig = nested(DisagreementConfig)
+    sampled_evaluation: bool = static(False)  # evaluate with actions sampled as in training; False: with the mode
     dtype: Literal["float32", "bfloat16"] = static("float32")  # compute type of the networks; losses are float32
 
 

@@ -27,7 +27,8 @@ class Evaluation:
 def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats: int = 1) -> Evaluation:
     """Run every evaluation goal `repeats` times in parallel.
 
-    Posteriors are sampled, actions are the policy's mode. An episode's success is its maximum over time, the first
+    Posteriors are sampled, actions are the policy's mode, or sampled as well where the configuration says so: a mode
+    that pushes at a wall does so to the end of the episode. An episode's success is its maximum over time, the first
     observation excluded, so running on after a success changes nothing.
 
     Args:
@@ -50,14 +51,15 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
 
     def step(carry: tuple[EnvState, Array, Latent, Array, Array], key: Key) -> tuple[tuple, Array]:
         env_state, obs, latent, action, is_first = carry
-        filter_key, env_key = jax.random.split(key)
+        filter_key, action_key, env_key = jax.random.split(key, 3)
         embed = world_model.encode(nets, params, obs)
         latent, _ = observe_step(nets.rssm, params["rssm"], latent, action, embed, is_first, filter_key)
-        action = policy(latent.feature).mode().astype(jnp.float32)
+        chosen = policy(latent.feature)
+        action = chosen.sample_action(action_key) if config.agent.sampled_evaluation else chosen.mode()
         obs, env_state, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, index.shape[0]), env_state, jax.vmap(task.env_action)(action), task.params
         )
-        return (env_state, obs, latent, action, jnp.zeros_like(is_first)), obs
+        return (env_state, obs, latent, action.astype(jnp.float32), jnp.zeros_like(is_first)), obs
 
     count = index.shape[0]
     start = (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from peg_jax.peg import agent, evaluation
+from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.evaluation import Evaluation
 from tests.peg import tiny
 
@@ -13,10 +14,8 @@ TASK = tiny.make_dot(steps=8)
 REPEATS = 3
 
 
-@pytest.fixture(scope="module")
-def evaluated() -> Evaluation:
+def evaluate(config: PEGConfig) -> Evaluation:
     """An achiever that always moves right: goal (1, 0) comes near, goal (0, 0) is near at once."""
-    config = tiny.config()
 
     @jax.jit
     def run(key: jax.Array) -> Evaluation:
@@ -29,12 +28,22 @@ def evaluated() -> Evaluation:
     return run(jax.random.key(0))
 
 
+@pytest.fixture(scope="module")
+def evaluated() -> Evaluation:
+    return evaluate(tiny.config())
+
+
 def test_the_modes_are_executed_and_the_trajectories_kept(evaluated: Evaluation) -> None:
     assert evaluated.obs.shape == (9, 2, 2)
     np.testing.assert_allclose(
         jnp.diff(evaluated.obs, axis=0), jnp.broadcast_to(jnp.array([0.1, 0.0]), (8, 2, 2)), atol=1e-5
     )
     np.testing.assert_array_equal(evaluated.goal, [[1.0, 0.0], [0.0, 0.0]])
+
+
+def test_actions_can_be_sampled_instead() -> None:
+    moves = np.diff(evaluate(tiny.replace(tiny.config(), "agent.sampled_evaluation", True)).obs, axis=0)
+    assert np.all(moves[..., 0] <= 0.1 + 1e-6) and moves[..., 0].std() > 0.005 < moves[..., 1].std()
 
 
 def test_success_is_the_maximum_over_time(evaluated: Evaluation) -> None:
