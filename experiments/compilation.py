@@ -39,7 +39,7 @@ def lower(
     """Trace and lower a run's program, or read what an earlier process made of it, if compiled programs are kept.
 
     Args:
-        config: all options that `function` may depend on, and no others.
+        config: all options that `function` may depend on, and no others; without the values that it is given.
         env: the run's environment.
         name: which of the run's programs it is.
         function: a pure function.

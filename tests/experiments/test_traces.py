@@ -16,7 +16,7 @@ from flax import struct
 
 from experiments import compilation, traces
 from experiments.config import RunConfig
-from experiments.options import override
+from experiments.options import override, without_values
 from experiments.presets import preset
 from experiments.program import compiled_part
 from peg_jax.core.types import Array, Key
@@ -165,8 +165,11 @@ def test_what_is_compiled_does_not_know_of_the_hosts_options() -> None:
     config = preset(RunConfig, "smoke", "point_maze")
     host = {"seed": 5, "steps": 7_000, "logdir": "runs/x", "eval_every": 1, "checkpoint_every": 1, "media_every": 1}
     assert compiled_part(override(config, host)) == compiled_part(config)
-    for name, value in {"log_every": 400, "eval_repeats": 2, "num_seeds": 2, "loop.bad_updates": 3}.items():
-        assert compiled_part(override(config, {name: value})) != compiled_part(config)
+    for name, value in {"log_every": 400, "eval_repeats": 2, "num_seeds": 2, "loop.prefill": 8}.items():
+        assert without_values(compiled_part(override(config, {name: value}))) != without_values(compiled_part(config))
+    for name, value in {"loop.bad_updates": 3, "planner.discount": 0.5, "planner.init_mean": (1.0, 2.0)}.items():
+        changed = compiled_part(override(config, {name: value}))
+        assert changed != compiled_part(config) and without_values(changed) == without_values(compiled_part(config))
 
 
 def test_the_state_of_a_run_survives_the_packing() -> None:
