@@ -167,7 +167,7 @@ def test_what_is_compiled_does_not_know_of_the_hosts_options() -> None:
     assert compiled_part(override(config, host)) == compiled_part(config)
     for name, value in {"log_every": 400, "eval_repeats": 2, "num_seeds": 2, "loop.prefill": 8}.items():
         assert without_values(compiled_part(override(config, {name: value}))) != without_values(compiled_part(config))
-    for name, value in {"loop.bad_updates": 3, "planner.discount": 0.5, "planner.init_mean": (1.0, 2.0)}.items():
+    for name, value in {"loop.bad_updates": 3, "planner.discount": 0.5, "agent.achiever.entropy": 1.0}.items():
         changed = compiled_part(override(config, {name: value}))
         assert changed != compiled_part(config) and without_values(changed) == without_values(compiled_part(config))
 
