@@ -39,7 +39,7 @@ def lower(
     """Trace and lower a run's program, or read what an earlier process made of it, if compiled programs are kept.
 
     Args:
-        config: all options that `function` may depend on, and no others.
+        config: all options that `function` may depend on, and no others; without the values that it is given.
         env: the run's environment.
         name: which of the run's programs it is.
         function: a pure function.
@@ -47,16 +47,16 @@ def lower(
         donate: which argument's memory the results may take.
         stay: which devices are to hold the results, where it matters; such a program is not kept.
     """
-    if stay is not None:
+    if stay is not None or not _kept(config, env):
         donated = () if donate is None else donate
         return jax.jit(function, donate_argnums=donated, out_shardings=stay).lower(*arguments)
     made_from = f"{name} {json.dumps(encode(config))}"
-    return traces.lower(_traces_folder(config, env), made_from, function, *arguments, donate=donate)
+    return traces.lower(_traces_folder(), made_from, function, *arguments, donate=donate)
 
 
 def at_first_call(config: RunOptions, env: Any, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, which is lowered as by `lower` and compiled when it is first called, for the shapes of that call."""
-    if _traces_folder(config, env) is None:
+    if not _kept(config, env):
         return jax.jit(function, compiler_options=compiler_options(config))
     made: list[Callable[..., Any]] = []
 
@@ -68,12 +68,17 @@ def at_first_call(config: RunOptions, env: Any, name: str, function: Callable[..
     return call
 
 
-def _traces_folder(config: RunOptions, env: Any) -> Path | None:
-    """Where traced programs are kept, if they can be."""
-    kept = jax.config.values["jax_compilation_cache_dir"]
+def _kept(config: RunOptions, env: Any) -> bool:
+    """Whether processes can share what they make of a run's programs."""
     alone = config.env_devices == seed_devices(config.num_seeds) == 1 and not several()
-    possible = alone and getattr(env, "physics", None) != CALLS_THE_HOST and traces.known_by_sources()
-    return Path(kept) / "traced" if config.compilation_cache and kept and possible else None
+    possible = alone and getattr(env, "physics", None) != CALLS_THE_HOST
+    return bool(config.compilation_cache and jax.config.values["jax_compilation_cache_dir"] and possible)
+
+
+def _traces_folder() -> Path | None:
+    """Where traced programs are kept, by a process that is known by its sources."""
+    kept = Path(jax.config.values["jax_compilation_cache_dir"])
+    return kept / "traced" if traces.known_by_sources() else None
 
 
 def compiler_options(config: RunOptions) -> dict[str, str | bool]:

@@ -55,7 +55,7 @@ SMOKE: Changes = {
     "eval_envs": 2,
     "checkpoint_every": 512,
     "media_every": 1_000_000,
-    "optimization": 1,
+    "optimization": 0,
     **_reachability(reachability_config.SMOKE),
 }
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 from flax import struct
 
 from peg_jax.core.config import require, static
@@ -60,6 +61,11 @@ def without(config: Any, names: Sequence[str]) -> Any:
     """A copy of a config whose options `names` have their defaults: those that no compiled program may depend on."""
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     return dataclasses.replace(config, **{name: defaults[name] for name in names})
+
+
+def without_values(config: Any) -> Any:
+    """A copy of a config with zeros for the numbers which programs take as arguments: what only names a program."""
+    return jax.tree.map(lambda _: 0, config)
 
 
 def validate_options(config: RunOptions) -> None:

@@ -182,7 +182,7 @@ SMOKE: Changes = {
     "eval_repeats": 1,
     "checkpoint_every": 400,
     "steps": 1_000,
-    "optimization": 1,
+    "optimization": 0,
 }
 
 PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "smoke": SMOKE}

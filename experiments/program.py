@@ -13,7 +13,7 @@ import envs
 from experiments.compilation import compiler_options, lower
 from experiments.config import MAY_CHANGE, RunConfig, make_env
 from experiments.env_devices import EVERYWHERE, lying, shardings
-from experiments.options import HOST_ONLY, made_with, without
+from experiments.options import HOST_ONLY, made_with, without, without_values
 from experiments.seeds import over_seeds, placed, seed_keys
 from experiments.traces import Lowered
 from peg_jax.core import rng
@@ -97,11 +97,11 @@ def compile_program(config: RunConfig, task: Task, state: TrainState, fresh: boo
 
     # Compiling leaves the interpreter free: the first programs are compiled while the next are traced.
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
-        options, make = compiler_options(config), partial(lower, config, task.env)
-        stays = shardings(state, config.env_devices)
-        start = make("init", _init(config, task), seed_keys(config), stay=stays) if fresh else None
+        options, stays = compiler_options(config), shardings(state, config.env_devices)
+        start = lower(config, task.env, "init", _init(config, task), seed_keys(config), stay=stays) if fresh else None
         init = pool.submit(start.compile, options) if start else None
-        epoch = make("epoch", run_epoch, config.algorithm(), state, donate=1, stay=stays and (stays, None))
+        make = partial(lower, without_values(config), task.env, "epoch", run_epoch)
+        epoch = make(config.algorithm(), state, donate=1, stay=stays and (stays, None))
         train = pool.submit(epoch.compile, options)
         evaluate = pool.submit(_lower_evaluation(config, task, state).compile, options)
     return Program(task, init.result() if init else None, train.result(), evaluate.result(), cycles)
@@ -119,7 +119,8 @@ def _lower_evaluation(config: RunConfig, task: Task, state: TrainState) -> Lower
         evaluate = partial(evaluation.evaluate, task, algorithm, repeats=config.eval_repeats)
         return over_seeds(evaluate, config.num_seeds, (0, 0), 0)(agent, key)
 
-    return lower(config, task.env, "evaluation", run_evaluate, config.algorithm(), state.seed.agent, seed_keys(config))
+    arguments = config.algorithm(), state.seed.agent, seed_keys(config)
+    return lower(without_values(config), task.env, "evaluation", run_evaluate, *arguments)
 
 
 def _init(config: RunConfig, task: Task) -> Callable[[Key], TrainState]:

@@ -60,31 +60,35 @@ def lower(
     """As `jax.jit(function, donate_argnums=donate).lower(*arguments)`, but traced only once for all processes.
 
     Args:
-        folder: where traced programs are kept; None: nowhere.
+        folder: where traced programs are kept; None: nowhere, but what is compiled is found under the name that it has
+            for processes which keep theirs.
         made_from: all that decides what `function` computes, beside the sources and the arguments' shapes.
         function: of pytrees, to pytrees of arrays.
         arguments: arrays or their shapes.
         donate: which argument's memory the results may take.
     """
     plain = jax.jit(function, donate_argnums=() if donate is None else donate)
-    if folder is None:
-        return plain.lower(*arguments)
     leaves, structure = jax.tree.flatten(arguments)
     kinds = [(x.shape, str(x.dtype)) if hasattr(x, "dtype") else type(x).__name__ for x in leaves]
-    file = folder / hashlib.sha256(repr((made_from, donate, str(structure), kinds, *_made_with())).encode()).hexdigest()
     before = 0 if donate is None else len(jax.tree.leaves(arguments[:donate]))
     donated = () if donate is None else range(before, before + len(jax.tree.leaves(arguments[donate])))
-    content = _read(file)
+    file = folder and folder / _digest((made_from, donate, str(structure), kinds, *_made_with()))
+    content = _read(file) if file else None
     if content is None:
         try:
             program = jax.jit(_flat(function, structure), donate_argnums=tuple(donated))
             content = bytes(export.export(program)(*leaves).serialize())
         except (NotImplementedError, TypeError, ValueError):  # not every program can be written down
             return plain.lower(*arguments)
-        _write(file, content)
+        if file:
+            _write(file, content)
     # Written or read, the program comes from the file's content, so that what is compiled is found under one name.
     call = export.deserialize(bytearray(content)).call
     return _Flat(jax.jit(call, donate_argnums=tuple(donated)).lower(*leaves), structure)
+
+
+def _digest(parts: tuple[Any, ...]) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def known_by_sources() -> bool:

@@ -14,6 +14,7 @@ from experiments.config import RunConfig
 from experiments.host import Host
 from experiments.logs import GOALS, GoalLog, read_go_steps, read_goals
 from experiments.memory import Growing
+from experiments.options import without_values
 from experiments.program import (
     Program,
     Shown,
@@ -56,7 +57,7 @@ class Trainer(Host[RunConfig, Evaluation]):
         growing = Growing("replay", "replay.capacity", config.replay.capacity, config.env_devices)
         self.announce(_sized(template), growing)
         self.program: Program = compile_program(config, task, template, fresh=self.store.latest() is None)
-        make = partial(at_first_call, compiled_part(config), task.env)
+        make = partial(at_first_call, without_values(compiled_part(config)), task.env)
         self.imagined_paths = make("imagined paths", partial(imagined_paths, config.env))
         self.inspect = make("inspection", partial(inspect, config.env))
         self.begin(self.program.init, template)

@@ -1,8 +1,8 @@
 """Configuration as pytrees: what shapes the program is static, what scales it is a value.
 
 A config is a frozen `flax.struct` dataclass. Fields declared with `static` are part of the compiled program
-(sizes, counts, names); plain float fields are leaves, so a learning rate or a discount enters the program as a
-traced value: changing it does not recompile, and a search over it is a `vmap`.
+(sizes, counts, names); plain fields are leaves, so a learning rate or a discount enters the program as a traced value:
+changing it does not recompile, and a search over it is a `vmap`.
 """
 
 from typing import Any

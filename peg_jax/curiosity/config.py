@@ -37,7 +37,7 @@ class PPOConfig:
     entropy: float = 1.0941138105771857e-3  # coefficient of the entropy bonus
     max_grad_norm: float = 0.5  # global
     adam_epsilon: float = 1e-5  # Adam's
-    bad_updates: int = static(10)  # updates in a row not finite, after which a seed is left alone; 0: never
+    bad_updates: int = 10  # updates in a row not finite, after which a seed is left alone; 0: never
 
 
 @struct.dataclass

@@ -156,9 +156,8 @@ def guard(config: CuriosityConfig, seed: SeedState, learner: Learner, bonus_bad:
             like PPO's: a policy that is paid by a network which cannot learn has no use.
     """
     bad = jnp.maximum(jnp.where(learner.skipped > seed.learner.skipped, seed.bad_updates + 1, 0), bonus_bad)
-    if not config.ppo.bad_updates:
-        return dataclasses.replace(seed, learner=learner, bad_updates=bad)
-    given_up = seed.bad_updates >= config.ppo.bad_updates
+    limit = config.ppo.bad_updates
+    given_up = (limit > 0) & (seed.bad_updates >= limit)
     learner = jax.tree.map(lambda old, new: jnp.where(given_up, old, new), seed.learner, learner)
     return dataclasses.replace(seed, learner=learner, bad_updates=jnp.where(given_up, seed.bad_updates, bad))
 

@@ -183,7 +183,7 @@ class LoopConfig:
     explorer_every: int = static(0)  # rounds between episodes of the explorer alone; 0: never
     go_fraction: float = static(0.5)  # longest Go phase, as a share of the episode; 1: until the goal is reached
     subgoal_threshold: float = 5.0  # the goal counts as reached below this many predicted steps; negative: never
-    bad_updates: int = static(100)  # updates in a row not finite, after which a seed is left alone; 0: never
+    bad_updates: int = 100  # updates in a row not finite, after which a seed is left alone; 0: never
     random_explore: float = 0.0  # share of the episodes that explore with uniformly random actions
 
 

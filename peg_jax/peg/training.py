@@ -158,7 +158,7 @@ def learn(task: Task, config: PEGConfig, seed: SeedState, key: Key, updates: Arr
     def goes_on(carry: tuple[Array, AgentState, Array, Metrics]) -> Array:
         index, _, bad, _ = carry
         limit = config.loop.bad_updates
-        return (index < updates) & (bad < limit) if limit else index < updates
+        return (index < updates) & ((limit == 0) | (bad < limit))
 
     def step(carry: tuple[Array, AgentState, Array, Metrics]) -> tuple[Array, AgentState, Array, Metrics]:
         index, before, bad, total = carry

@@ -1,14 +1,12 @@
 """The commands that README and documentation show, in the order shown, and the runs that they leave behind.
 
-The run of two seeds is resumed, and its numbers go bad. What else a run survives has a file of its own.
+Those of Episodic Curiosity are in `test_curiosity_end_to_end`, whose runs are the same program. The run of two seeds is
+resumed, and its numbers go bad. What else a run survives has a file of its own.
 """
 
 import json
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,32 +17,19 @@ import numpy as np
 import pytest
 
 from experiments import evidence
-from experiments.curiosity_pictures import CHART_HEIGHT
 from experiments.logs import read_goals
 from peg_jax.peg.training import SeedState, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
-from peg_jax.run.media import CAPTION_HEIGHT
 from peg_jax.run.metrics import read_metrics
-from tests.experiments.pages import commands
-from tests.experiments.processes import ENVIRONMENT, Ended, checkpoint, differing_leaves, ended, running
+from tests.experiments.processes import Ended, checkpoint, differing_leaves, ended, running
+from tests.experiments.shown import OTHERS, SHORT, run
 
 pytestmark = pytest.mark.slow
-
-# Of the default preset the command is tested, not the quarter of an hour that it takes.
-SHORT = {"python -m experiments.peg --env=point_maze": ["--preset=smoke", "--steps=400", "--logdir=runs/default"]}
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each command printed; their directory comes under the name `cwd`."""
-    cwd = tmp_path_factory.mktemp("shown")
-    printed = {"cwd": str(cwd)}
-    for line in commands():
-        words = [sys.executable, *shlex.split(line)[1:], *SHORT.get(line, [])]
-        done = subprocess.run(words, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{line}\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}"
-        printed[line] = done.stdout
-    return printed
+    return run(OTHERS, tmp_path_factory.mktemp("shown"))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +39,7 @@ def trained(shown: dict[str, str]) -> Path:
 
 
 def test_all_commands_work(shown: dict[str, str]) -> None:
-    assert len(shown) >= 12 and SHORT.keys() <= shown.keys()
+    assert len(shown) >= 10 and SHORT.keys() <= shown.keys()
 
 
 def test_metrics_have_the_names_of_the_original(trained: Path) -> None:
@@ -72,17 +57,6 @@ def test_pictures_are_drawn(trained: Path) -> None:
     frames = iio.imread(media / "eval_gc_policy_2000.gif")
     assert frames.shape[0] > 10
     assert np.abs(frames[0].astype(int) - frames[-1]).sum() > 0
-
-
-def test_an_explorer_is_watched_with_what_it_visited_and_remembers(shown: dict[str, str]) -> None:
-    """The map has marks, in blue, of what the memory holds; view, map and curves change."""
-    frames = iio.imread(Path(shown["cwd"]) / "runs/maze/media/curiosity_policy_1024.gif")[..., :3].astype(int)
-    panels, charts = frames[:, CAPTION_HEIGHT:-CHART_HEIGHT], frames[:, -CHART_HEIGHT:]
-    view, above = np.array_split(panels, 2, axis=2)
-    marked = (np.abs(above - np.array((40, 90, 230))).max(axis=-1) < 30).sum(axis=(1, 2))
-    assert marked[0] < 100 < 500 < marked.max()  # at first the agent stands on the only one
-    assert all(np.abs(part[0] - part[-1]).mean() > 0.1 for part in (view, above, charts))
-    assert view.std() > 20
 
 
 def test_a_checkpoint_evaluates_again_with_the_same_result(shown: dict[str, str], trained: Path) -> None:

@@ -1,4 +1,4 @@
-"""The real command of Episodic Curiosity, at `smoke` size: train, and train in two parts."""
+"""The real commands of Episodic Curiosity, at `smoke` size: those that are shown, and training in two parts."""
 
 import csv
 import json
@@ -12,15 +12,38 @@ import pytest
 
 from experiments import curiosity_evidence
 from experiments.curiosity_config import CuriosityRunConfig, run_task
+from experiments.curiosity_pictures import CHART_HEIGHT
 from experiments.curiosity_program import abstract_state, checkpoint_store
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
+from peg_jax.run.media import CAPTION_HEIGHT
 from peg_jax.run.metrics import read_metrics
 from tests.experiments.processes import Ended, command, differing_leaves, ended, running, wait_for_checkpoint
+from tests.experiments.shown import CURIOUS, run
 
 pytestmark = pytest.mark.slow
 
 SMOKE = ["--preset=smoke", "--scenario=noreward", "--method=ppo_plus_eco", "--schedule-steps=1024"]
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return run(CURIOUS, tmp_path_factory.mktemp("shown"))
+
+
+def test_all_commands_work(shown: dict[str, str]) -> None:
+    assert len(shown) >= 5
+
+
+def test_an_explorer_is_watched_with_what_it_visited_and_remembers(shown: dict[str, str]) -> None:
+    """The map has marks, in blue, of what the memory holds; view, map and curves change."""
+    frames = iio.imread(Path(shown["cwd"]) / "runs/maze/media/curiosity_policy_1024.gif")[..., :3].astype(int)
+    panels, charts = frames[:, CAPTION_HEIGHT:-CHART_HEIGHT], frames[:, -CHART_HEIGHT:]
+    view, above = np.array_split(panels, 2, axis=2)
+    marked = (np.abs(above - np.array((40, 90, 230))).max(axis=-1) < 30).sum(axis=(1, 2))
+    assert marked[0] < 100 < 500 < marked.max()  # at first the agent stands on the only one
+    assert all(np.abs(part[0] - part[-1]).mean() > 0.1 for part in (view, above, charts))
+    assert view.std() > 20
 
 
 @dataclass

@@ -1,19 +1,15 @@
 """Memory is foreseen: what does not fit is refused before compiling, with a value that fits."""
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import memory
+from experiments import memory, peg
 from peg_jax.core.config import ConfigError
 from peg_jax.run.memory import available_bytes
 
-ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 ONE_SEED = {"world_model": jax.ShapeDtypeStruct((MIB,), jnp.uint8), "replay": jax.ShapeDtypeStruct((9 * MIB,), "uint8")}
 
@@ -46,11 +42,11 @@ def test_what_fits_or_cannot_be_known_passes(monkeypatch: pytest.MonkeyPatch, av
     memory.require_memory(4, ONE_SEED, REPLAY)
 
 
-def test_the_command_refuses_before_it_compiles(tmp_path: Path) -> None:
-    options = ["--preset=smoke", "--replay.capacity=200000000000", f"--logdir={tmp_path / 'run'}"]
-    command = [sys.executable, "-m", "experiments.peg", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 2
-    assert re.match(r"error: --replay\.capacity=200000000000 cannot work: 4\.\d TiB of state x 1 seeds", done.stderr)
-    assert "compiling" not in done.stdout
-    assert not (tmp_path / "run" / "config.json").exists()  # the same --logdir may be tried with other options
+def test_the_command_refuses_before_it_compiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logdir = tmp_path / "run"
+    options = ["--preset=smoke", "--replay.capacity=200000000000", "--no-compilation-cache", f"--logdir={logdir}"]
+    with pytest.raises(ConfigError, match=r"--replay\.capacity=200000000000 cannot work: 4\.\d TiB of state x 1 seeds"):
+        peg.run(options)
+    shown = capsys.readouterr().out
+    assert "replay" in shown and "compiling" not in shown
+    assert not (logdir / "config.json").exists()  # the same --logdir may be tried with other options

@@ -16,7 +16,7 @@ from flax import struct
 
 from experiments import compilation, traces
 from experiments.config import RunConfig
-from experiments.options import override
+from experiments.options import override, without_values
 from experiments.presets import preset
 from experiments.program import compiled_part
 from peg_jax.core.types import Array, Key
@@ -58,8 +58,8 @@ def lower(folder: Path | None, function: Callable[..., Any] = step) -> traces.Lo
 def test_what_is_read_computes_the_same_bits_without_being_traced(tmp_path: Path) -> None:
     lower(tmp_path)
     results = []
-    for folder, function in ((None, step), (tmp_path, never)):
-        program, state = lower(folder, function).compile(), fresh()
+    for lowered in (jax.jit(step, donate_argnums=1).lower(2.0, jax.eval_shape(fresh)), lower(tmp_path, never)):
+        program, state = lowered.compile(), fresh()
         results.append(program(2.0, state))
         assert state.parts["x"].is_deleted()  # the argument that was given away
     with pytest.raises(TypeError, match="compiled for"):
@@ -70,6 +70,13 @@ def test_what_is_read_computes_the_same_bits_without_being_traced(tmp_path: Path
     plain, read = (jax.tree.leaves((state.parts, log, jax.random.key_data(state.key))) for state, log in results)
     for a, b in zip(plain, read, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_compiled_has_one_name_whether_it_is_traced_read_or_kept_by_nobody(tmp_path: Path) -> None:
+    texts = [lower(folder).lowered.as_text() for folder in (tmp_path, tmp_path, None)]  # type: ignore[attr-defined]
+    assert texts[0] == texts[1] == texts[2]
+    other = lower(None, lambda scale, state: step(2 * scale, state))
+    assert other.lowered.as_text() != texts[0]  # type: ignore[attr-defined]
 
 
 def test_a_damaged_entry_is_traced_again_and_mended(tmp_path: Path) -> None:
@@ -140,24 +147,29 @@ def test_only_a_command_of_ours_keeps_programs_and_only_some(tmp_path: Path, mon
     monkeypatch.setattr(compilation, "jax", SimpleNamespace(config=settings))
     monkeypatch.setattr(traces, "_IMPORTED", time.time() + 2 * traces.SETTLED)  # whatever has just been edited
 
-    def folder(config: RunConfig = config, physics: str | None = None) -> Path | None:
-        return compilation._traces_folder(config, SimpleNamespace(physics=physics))
+    def kept(config: RunConfig = config, physics: str | None = None) -> bool:
+        return compilation._kept(config, SimpleNamespace(physics=physics))
 
-    assert folder() is None
+    assert kept() and kept(physics="mjx") and not kept(physics="mujoco")
+    assert not kept(override(config, {"compilation_cache": False}))
+    assert compilation._traces_folder() is None
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", importlib.util.find_spec("experiments.peg"))
-    assert folder() == folder(physics="mjx") == tmp_path / "traced"
-    assert folder(physics="mujoco") is None
-    assert folder(override(config, {"compilation_cache": False})) is None
+    assert compilation._traces_folder() == tmp_path / "traced"
     monkeypatch.setattr(traces, "_IMPORTED", 0.0)  # edited after it was imported, or just before
-    assert folder() is None
+    assert compilation._traces_folder() is None
+    settings.values["jax_compilation_cache_dir"] = None
+    assert not kept()
 
 
 def test_what_is_compiled_does_not_know_of_the_hosts_options() -> None:
     config = preset(RunConfig, "smoke", "point_maze")
     host = {"seed": 5, "steps": 7_000, "logdir": "runs/x", "eval_every": 1, "checkpoint_every": 1, "media_every": 1}
     assert compiled_part(override(config, host)) == compiled_part(config)
-    for name, value in {"log_every": 400, "eval_repeats": 2, "num_seeds": 2, "loop.bad_updates": 3}.items():
-        assert compiled_part(override(config, {name: value})) != compiled_part(config)
+    for name, value in {"log_every": 400, "eval_repeats": 2, "num_seeds": 2, "loop.prefill": 8}.items():
+        assert without_values(compiled_part(override(config, {name: value}))) != without_values(compiled_part(config))
+    for name, value in {"loop.bad_updates": 3, "planner.discount": 0.5, "agent.achiever.entropy": 1.0}.items():
+        changed = compiled_part(override(config, {name: value}))
+        assert changed != compiled_part(config) and without_values(changed) == without_values(compiled_part(config))
 
 
 def test_the_state_of_a_run_survives_the_packing() -> None:
