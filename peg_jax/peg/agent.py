@@ -12,7 +12,7 @@ from peg_jax.core.nets import init_ensemble, init_mlp, score_with_gradient
 from peg_jax.core.optim import Learner, init_learner
 from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array, Key, Metrics, Params
-from peg_jax.peg import actor_critic, disagreement, distance, reaching, world_model
+from peg_jax.peg import actor_critic, disagreement, distance, lookahead, reaching, world_model
 from peg_jax.peg.actor_critic import ActorCriticState
 from peg_jax.peg.config import AgentConfig, ImaginationConfig
 from peg_jax.peg.imagination import Dream, DynamicsFn, PolicyFn, RewardFn, ValueFn, imagine
@@ -173,6 +173,27 @@ def make_advance(config: AgentConfig, nets: Networks, params: Params) -> Advance
     """The same from feature to feature."""
     dynamics = make_dynamics(config.imagination, nets, params)
     return lambda feature, action, key: dynamics(latent_of(config.world_model, feature), action, key).feature
+
+
+def make_achiever(
+    config: AgentConfig, nets: Networks, state: AgentState, goal_embed: Array, evaluated: bool
+) -> Callable[[Array, Key], Array]:
+    """What the achiever does on its way to `goal_embed [N, E]`: `(feature [N, F], key) -> action [N, A]`.
+
+    A sample of its actor, or the mode where it is evaluated; with `reaching.acting`, the best of several actions by one
+    imagined step. An actor that has not learned from a place pushes at a wall to the end of the episode, though its
+    critic knows better.
+    """
+    policy = actor_critic.make_policy(nets.achiever, state.achiever.actor.params, config.achiever, goal_embed)
+    if config.reaching.acting:
+        steps = reaching.make_steps(nets.achiever, state.achiever.slow_critic, goal_embed, config.imagination.horizon)
+        advance = make_advance(config, nets, state.model)
+        return lambda feature, key: lookahead.best_action(
+            policy, lambda x: -steps(x), advance, feature, key, config.reaching.acting
+        )
+    if evaluated:
+        return lambda feature, key: policy(feature).mode()
+    return lambda feature, key: policy(feature).sample_action(key)
 
 
 def achiever_reward(config: AgentConfig, nets: Networks, state: AgentState, model: Params, goal: Array) -> RewardFn:

@@ -6,8 +6,8 @@ from flax import struct
 
 from peg_jax.core.environment import EnvState, Task
 from peg_jax.core.types import Array, Key, Metrics
-from peg_jax.peg import actor_critic, world_model
-from peg_jax.peg.agent import AgentState
+from peg_jax.peg import world_model
+from peg_jax.peg.agent import AgentState, make_achiever
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.networks import make_networks
 from peg_jax.peg.rollout import task_spec
@@ -27,9 +27,8 @@ class Evaluation:
 def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats: int = 1) -> Evaluation:
     """Run every evaluation goal `repeats` times in parallel.
 
-    Posteriors are sampled, actions are the policy's mode, or sampled as well where the configuration says so: a mode
-    that pushes at a wall does so to the end of the episode. An episode's success is its maximum over time, the first
-    observation excluded, so running on after a success changes nothing.
+    Posteriors are sampled, actions are the policy's mode, or the best of several (`agent.make_achiever`). An episode's
+    success is its maximum over time, the first observation excluded, so running on after a success changes nothing.
 
     Args:
         task: the environment.
@@ -47,19 +46,18 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
     obs, env_state = jax.vmap(task.env.reset_to_eval_goal, in_axes=(0, 0, None))(reset_keys, index, task.params)
     goal = jax.vmap(task.env.desired_goal)(env_state)
     goal_embed = world_model.encode(nets, params, goal)
-    policy = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.agent.achiever, goal_embed)
+    achiever = make_achiever(config.agent, nets, agent, goal_embed, evaluated=True)
 
     def step(carry: tuple[EnvState, Array, Latent, Array, Array], key: Key) -> tuple[tuple, Array]:
         env_state, obs, latent, action, is_first = carry
         filter_key, action_key, env_key = jax.random.split(key, 3)
         embed = world_model.encode(nets, params, obs)
         latent, _ = observe_step(nets.rssm, params["rssm"], latent, action, embed, is_first, filter_key)
-        chosen = policy(latent.feature)
-        action = chosen.sample_action(action_key) if config.agent.sampled_evaluation else chosen.mode()
+        action = achiever(latent.feature, action_key).astype(jnp.float32)
         obs, env_state, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, index.shape[0]), env_state, jax.vmap(task.env_action)(action), task.params
         )
-        return (env_state, obs, latent, action.astype(jnp.float32), jnp.zeros_like(is_first)), obs
+        return (env_state, obs, latent, action, jnp.zeros_like(is_first)), obs
 
     count = index.shape[0]
     start = (

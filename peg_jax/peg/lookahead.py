@@ -57,10 +57,25 @@ def try_actions(
     """
     propose_key, advance_key = jax.random.split(key)
     actions = propose(policy, feature, propose_key, samples)
-    keys = jax.random.split(advance_key, samples)
-    # One action after the other: K times the activations do not fit a CPU's caches.
-    values = jax.lax.map(lambda tried: value(advance(feature, *tried)), (actions, keys))
+    values = _values(value, advance, feature, actions, advance_key)
     return jax.lax.stop_gradient((actions, action_weights(values, temperature)))
+
+
+def best_action(
+    policy: PolicyFn, value: ValueFn, advance: AdvanceFn, feature: Array, key: Key, samples: int
+) -> Array:
+    """The best `[N, A]` of K actions at `feature [N, F]`: the policy's mode, and what else `try_actions` would try."""
+    propose_key, advance_key = jax.random.split(key)
+    actions = propose(policy, feature, propose_key, samples).at[0].set(policy(feature).mode())
+    best = jnp.argmax(_values(value, advance, feature, actions, advance_key), axis=0)
+    return jnp.take_along_axis(actions, best[None, :, None], axis=0)[0]
+
+
+def _values(value: ValueFn, advance: AdvanceFn, feature: Array, actions: Array, key: Key) -> Array:
+    """`[K, ...]`, of the latents that `actions [K, ..., A]` lead to."""
+    keys = jax.random.split(key, actions.shape[0])
+    # One action after the other: K times the activations do not fit a CPU's caches.
+    return jax.lax.map(lambda tried: value(advance(feature, *tried)), (actions, keys))
 
 
 def imitation_loss(policy: PolicyFn, feature: Array, actions: Array, weights: Array, entropy: Array | float) -> Array:

@@ -17,7 +17,7 @@ from peg_jax.core.environment import EnvState, Task
 from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array, Key, Metrics
 from peg_jax.peg import actor_critic, distance, world_model
-from peg_jax.peg.agent import AgentState
+from peg_jax.peg.agent import AgentState, make_achiever
 from peg_jax.peg.config import AgentConfig, LoopConfig, PEGConfig
 from peg_jax.peg.networks import Networks, Spec, make_networks
 from peg_jax.peg.rssm import Latent, observe_step, zero_latent
@@ -174,9 +174,9 @@ def _act(
 ) -> Array:
     go_key, explore_key, random_key = jax.random.split(key, 3)
     goal_embed = world_model.encode(nets, agent.model, state.goal)
-    achiever = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.achiever, goal_embed)
+    achiever = make_achiever(config, nets, agent, goal_embed, evaluated=False)
     explorer = actor_critic.make_policy(nets.explorer, agent.explorer.actor.params, config.explorer)
-    go = achiever(latent.feature).sample_action(go_key)
+    go = achiever(latent.feature, go_key)
     explore = explorer(latent.feature).sample_action(explore_key)
     explore = jnp.where(state.wild[:, None], _random_action(task, state.wild.shape[0], random_key), explore)
     return jnp.where(state.exploring[:, None], explore, go)

@@ -45,6 +45,7 @@ NOT_NEGATIVE = (
     "agent.disagreement.sine_scale",
     "agent.achiever.sine_scale",
     "agent.reaching.reached_within",
+    "agent.reaching.acting",
     "agent.distance.sine_scale",
     "planner.final_steps",
     "loop.pretrain",
@@ -174,6 +175,11 @@ def _validate_parts(config: PEGConfig) -> None:
     require(kinds > 0, "loop.two-policy-every", loop.two_policy_every, hint)
     scale = agent.explorer.sine_scale
     require(scale == 0, "agent.explorer.sine-scale", scale, "the explorer has no goal to multiply with; use 0")
+    acting = agent.reaching.acting
+    require(acting != 1, "agent.reaching.acting", acting, "compare at least 2 actions, or use 0, the actor's own")
+    counts = agent.reaching.enabled
+    hint = "actions are compared by the steps that --agent.reaching.enabled counts; switch it on, or use 0"
+    require(not acting or counts, "agent.reaching.acting", acting, hint)
     classes = agent.world_model.classes
     require(classes != 1, "agent.world-model.classes", classes, "use 0 (Gaussian latents) or at least 2 classes")
     residual = agent.world_model.residual

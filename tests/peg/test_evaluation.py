@@ -41,9 +41,11 @@ def test_the_modes_are_executed_and_the_trajectories_kept(evaluated: Evaluation)
     np.testing.assert_array_equal(evaluated.goal, [[1.0, 0.0], [0.0, 0.0]])
 
 
-def test_actions_can_be_sampled_instead() -> None:
-    moves = np.diff(evaluate(tiny.replace(tiny.config(), "agent.sampled_evaluation", True)).obs, axis=0)
-    assert np.all(moves[..., 0] <= 0.1 + 1e-6) and moves[..., 0].std() > 0.005 < moves[..., 1].std()
+def test_the_best_of_several_actions_is_executed_where_the_achiever_counts_steps() -> None:
+    config = tiny.replace(tiny.replace(tiny.config(), "agent.reaching.enabled", True), "agent.reaching.acting", 4)
+    moves = np.diff(evaluate(config).obs, axis=0)
+    assert moves.shape == (8, 2, 2) and np.all(np.abs(moves) <= 0.1 + 1e-6)
+    assert moves[..., 1].std() > 0.005  # the mode is always to the right
 
 
 def test_success_is_the_maximum_over_time(evaluated: Evaluation) -> None:

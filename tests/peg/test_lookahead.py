@@ -54,6 +54,23 @@ def test_half_of_the_tries_are_the_policys_and_half_are_uniform() -> None:
     assert len(set(actions[:, 0].tolist())) == 5
 
 
+def test_the_best_of_the_tries_is_taken_and_the_mode_where_it_is_best() -> None:
+    """Towards 0 a move of at most 0.1: the further it is, the larger the best action."""
+
+    def value(feature: Array) -> Array:
+        return -jnp.abs(feature[..., 0])
+
+    best = lookahead.best_action(policy, value, move, STATES, jax.random.key(0), 16)
+    assert float(value(STATES + 0.1 * best).mean()) > float(value(STATES + 0.1 * policy(STATES).mode()).mean()) + 0.05
+    mode = policy(STATES).mode()
+    np.testing.assert_array_equal(
+        lookahead.best_action(
+            policy, lambda x: -jnp.abs(x - STATES - 0.1 * mode)[..., 0], move, STATES, jax.random.key(0), 4
+        ),
+        mode,
+    )
+
+
 def test_discrete_tries_are_one_hot_and_cover_what_the_policy_never_does() -> None:
     logits = jnp.broadcast_to(jnp.array([20.0, 0.0, 0.0]), (500, 3))
     actions = np.asarray(lookahead.propose(lambda feature: OneHot(logits), jnp.zeros((500, 1)), jax.random.key(0), 4))
