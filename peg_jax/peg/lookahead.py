@@ -61,9 +61,7 @@ def try_actions(
     return jax.lax.stop_gradient((actions, action_weights(values, temperature)))
 
 
-def best_action(
-    policy: PolicyFn, value: ValueFn, advance: AdvanceFn, feature: Array, key: Key, samples: int
-) -> Array:
+def best_action(policy: PolicyFn, value: ValueFn, advance: AdvanceFn, feature: Array, key: Key, samples: int) -> Array:
     """The best `[N, A]` of K actions at `feature [N, F]`: the policy's mode, and what else `try_actions` would try."""
     propose_key, advance_key = jax.random.split(key)
     actions = propose(policy, feature, propose_key, samples).at[0].set(policy(feature).mode())
