@@ -60,7 +60,7 @@ class CuriosityRunConfig(RunOptions, CuriosityConfig):
     eval_every: int = static(76_800)  # environment steps between evaluations
     eval_envs: int = static(12)  # environments of an evaluation, for each of the two splits
     checkpoint_every: int = static(614_400)  # environment steps between checkpoints
-    media_every: int = static(2_000_000)  # environment steps between pictures; one set is drawn at the end anyway
+    media_every: int = static(2_000_000)  # environment steps between pictures, drawn at the end anyway; 0: none at all
 
     def algorithm(self) -> CuriosityConfig:
         """The part that the compiled program depends on."""

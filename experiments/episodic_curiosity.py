@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
         evaluation = trainer.run()
     console = session.console
     console.print(summary(evaluation, f"first episodes after {trainer.env_steps:,} environment steps"))
-    for path in trainer.seed_paths:
+    for path in trainer.seed_paths if config.media_every else []:
         console.print(f"curves      {path / 'media' / 'learning_curves.png'}", soft_wrap=True)
         console.print(f"episode     {path / 'media' / f'episode_{trainer.env_steps}.gif'}", soft_wrap=True)
     console.print(f"checkpoint  {session.directory.checkpoints}", soft_wrap=True)

@@ -166,7 +166,7 @@ class Host(ABC, Generic[Options, Evaluation]):
                 if self.clock:
                     self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
                 self._save_when_due(before, last)
-                if last or self._due(config.media_every, before):
+                if config.media_every and (last or self._due(config.media_every, before)):
                     self.draw(self.evaluate(write=False) if evaluation is None else evaluation)
         for writer in self.writers:
             writer.close()

@@ -33,7 +33,7 @@ class RunOptions:
     log_every: int = static(10_000)  # environment steps per compiled epoch; one line of metrics each
     eval_every: int = static(10_000)  # environment steps between evaluations
     checkpoint_every: int = static(10_000)  # environment steps between checkpoints
-    media_every: int = static(100_000)  # environment steps between pictures; one set is drawn at the end anyway
+    media_every: int = static(100_000)  # environment steps between pictures, drawn at the end anyway; 0: none at all
     optimization: int = static(3)  # of the compiled program, 0 to 3; less compiles sooner and runs slower
     compilation_cache: bool = static(True)  # keep compiled programs in the user's cache directory
     env_devices: int = static(1)  # local devices that share the environments of a single seed
@@ -74,7 +74,8 @@ def validate_options(config: RunOptions) -> None:
     Raises:
         ConfigError: names the option, its value and what would work.
     """
-    for option in ("num_seeds", "steps", "log_every", "eval_every", "checkpoint_every", "media_every"):
+    for option in ("num_seeds", "steps", "log_every", "eval_every", "checkpoint_every"):
         require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
+    require(config.media_every >= 0, "media_every", config.media_every, "it cannot be negative; 0 draws no pictures")
     require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
     require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")

@@ -39,6 +39,8 @@ def print_summary(console: Console, task: Task, evaluation: Evaluation, paths: l
     """The end of a run: the table, and where everything lies."""
     console.print(success_table(task, evaluation, f"success after {env_steps:,} environment steps"))
     for path in paths:
+        if not (path / "media" / "learning_curves.png").exists():  # a run without pictures
+            continue
         console.print(f"curves      {path / 'media' / 'learning_curves.png'}", soft_wrap=True)
         if (path / "media" / "goals.png").exists():  # a method that only explores has none
             console.print(f"goals       {path / 'media' / 'goals.png'}", soft_wrap=True)

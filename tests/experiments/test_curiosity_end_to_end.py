@@ -66,7 +66,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         process.send_signal(signal.SIGTERM)
         stopped = ended(process)
     steps = (CheckpointStore(parts / "checkpoints").latest() or 0) + 512
-    resumed = command("episodic_curiosity", f"--steps={steps}", f"--logdir={parts}")
+    resumed = command("episodic_curiosity", f"--steps={steps}", "--media-every=0", f"--logdir={parts}")
     command("episodic_curiosity", *SMOKE, f"--steps={steps}", f"--logdir={whole}")
     return Runs(whole, parts, steps, stopped, resumed)
 

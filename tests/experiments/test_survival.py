@@ -31,7 +31,7 @@ from tests.experiments.processes import (
 )
 
 pytestmark = pytest.mark.slow
-SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=1000000"]
+SMOKE = ["--preset=smoke", "--eval-every=200", "--checkpoint-every=200", "--media-every=0"]
 ENDLESS = "--steps=1000000"
 KILLS = int(os.environ.get("PEG_JAX_KILLS", "1"))  # kill -9 so many times; each costs a start of the command
 
@@ -176,6 +176,12 @@ def test_damage_is_named_and_the_newest_intact_checkpoint_used(story: Story) -> 
 def test_changed_options_are_said(story: Story) -> None:
     said = re.findall(r"changed     --(\S+) from \S+ to \S+", story.resumed.out)
     assert said == ["steps", "media-every"]
+
+
+def test_pictures_are_drawn_at_the_end_or_not_at_all(story: Story) -> None:
+    assert (story.survivor / "media/learning_curves.png").exists()
+    assert list((story.whole / "media").iterdir()) == []
+    assert "learning_curves" in story.resumed.out
 
 
 def test_the_survivor_ends_in_the_same_bits(story: Story) -> None:

@@ -93,7 +93,7 @@ def test_a_dry_run_tells_hours_and_memory_and_starts_nothing(tmp_path: Path) -> 
     assert "0.0 device-hours, without 1 runs of unknown speed" in said
 
 
-FIXED = "--preset=smoke --steps=400 --eval-every=200"  # the program of the commands that are shown
+FIXED = "--preset=smoke --steps=400 --eval-every=200 --media-every=0"  # the program of the commands that are shown
 
 
 def start(*arguments: str) -> tuple[int, str]:
