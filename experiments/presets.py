@@ -155,7 +155,7 @@ FAST: Changes = {
     "eval_repeats": 5,
     "checkpoint_every": 128_000,
     "media_every": 256_000,
-    "steps": 860_000,
+    "steps": 512_000,
 }
 
 # The published parts at toy size: those of `fast` that replace them take twice as long to compile.

@@ -6,13 +6,9 @@ import os
 import pytest
 
 gc.set_threshold(200_000, 20, 20)
-# Programs of seconds need no optimised machine code, and the older emitters compile them in half the time. To cut a
-# program in parts for several threads costs an eighth more, where every core has a worker.
+# Programs of seconds need no optimised machine code, and the older emitters compile them in half the time.
 # A flag set from outside stays as it is.
-FLAGS = (
-    "--xla_backend_optimization_level=0 --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters "
-    "--xla_cpu_parallel_codegen_split_count=1"
-)
+FLAGS = "--xla_backend_optimization_level=0 --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
 # Workers inherit them; given twice they would name other programs in the compilation cache.
 if FLAGS not in (given := os.environ.get("XLA_FLAGS", "")):
     os.environ["XLA_FLAGS"] = f"{FLAGS} {given}".strip()
