@@ -1,4 +1,4 @@
-"""Evaluate a run's checkpoint again: `python -m experiments.evaluate --logdir=runs/...`."""
+"""Evaluate a checkpoint again, `python -m experiments.evaluate --logdir=runs/...`, or `--pretrained=point_maze`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from experiments.program import compile_evaluation
 from experiments.restored import restore
 from experiments.seeds import evaluation_keys
 from experiments.tables import success_table, write_evaluation
+from experiments.weights import load
 from peg_jax.core.config import require
 
 
@@ -22,6 +23,7 @@ class EvaluateConfig:
     """Evaluate a checkpoint: per-goal success and an animation per seed."""
 
     logdir: str = ""  # run directory
+    pretrained: str = ""  # instead of a run: weights that come with the project, such as point_maze
     step: int = -1  # checkpoint to read, in environment steps; -1 is the newest intact one
     repeats: int = 0  # evaluation episodes per goal; 0 means the run's own number
 
@@ -32,7 +34,10 @@ def run(arguments: Sequence[str]) -> int:
     require(options.repeats >= 0, "repeats", options.repeats, "it cannot be negative")
     enable_compilation_cache()
     console = Console()
-    directory, config, task, state, step = restore(options.logdir, options.step, console)
+    hint = "name a run (--logdir) or weights (--pretrained), not both"
+    require(not (options.logdir and options.pretrained), "pretrained", options.pretrained, hint)
+    loaded = load(options.pretrained) if options.pretrained else restore(options.logdir, options.step, console)
+    directory, config, task, state, step = loaded
     config = dataclasses.replace(config, eval_repeats=options.repeats or config.eval_repeats)
     evaluate = compile_evaluation(config, task, state)
     evaluation = evaluate(config.algorithm(), state.seed.agent, evaluation_keys(config, step))

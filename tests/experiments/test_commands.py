@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -16,10 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import evidence
+from experiments import evidence, publish, weights
 from experiments.logs import read_goals
+from peg_jax.core.config import ConfigError
 from peg_jax.peg.training import SeedState, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
+from peg_jax.run.files import RunError
 from peg_jax.run.metrics import read_metrics
 from tests.experiments.processes import Ended, checkpoint, differing_leaves, ended, running
 from tests.experiments.shown import OTHERS, SHORT, run
@@ -66,6 +69,28 @@ def test_a_checkpoint_evaluates_again_with_the_same_result(shown: dict[str, str]
     for name, values in again["success"].items():
         last = [logged[f"max_eval_metric_{name}/goal_{i}"].values[-1] for i in range(11)]
         np.testing.assert_array_equal(values[0], last)
+
+
+def test_the_weights_that_come_with_the_project_fit_and_reach_the_goals(shown: dict[str, str]) -> None:
+    (file,) = (Path(shown["cwd"]) / "runs/pretrained_point_maze/evaluation").glob("success_*.json")
+    (reached,) = json.loads(file.read_text())["success"]["success_cell"]
+    assert np.mean(reached) > 0.75 and reached[0] > 0.5
+
+
+def test_what_a_run_has_learned_is_published(trained: Path, tmp_path: Path) -> None:
+    assert publish.run([f"--logdir={trained}", "--name=tried", "--repeats=1", f"--output={tmp_path}"]) == 0
+    loaded, ours = weights.load("tried", tmp_path), checkpoint(trained)[0]
+    for part in ("model", "achiever.actor.params", "achiever.slow_critic"):
+        found, expected = (attrgetter(part)(state.seed.agent) for state in (loaded.state, ours))
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
+    facts = json.loads((tmp_path / "tried.json").read_text())
+    assert facts["command"].startswith("python -m experiments.peg") and len(facts["success"]["success_cell"]) == 11
+    with pytest.raises(ConfigError, match=r"--pretrained=other cannot work: known weights: tried"):
+        weights.load("other", tmp_path)
+    facts["config"]["agent"]["world_model"]["deter"] = 33
+    (tmp_path / "tried.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError, match="whose networks have other sizes"):
+        weights.load("tried", tmp_path)
 
 
 def test_the_replay_becomes_a_dataset(trained: Path) -> None:
