@@ -141,4 +141,4 @@ def main(run: Callable[[Sequence[str]], int]) -> NoReturn:
         sys.exit(EXIT_CODES[signal.SIGINT])
     except (ConfigError, RunError) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
-        leave(mistake.exit_code if isinstance(mistake, RunError) else RunError.exit_code)
+        leave(mistake)

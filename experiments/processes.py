@@ -12,7 +12,7 @@ import jax
 
 from experiments.options import RunOptions
 from peg_jax.core.config import ConfigError, require
-from peg_jax.run.files import RunError
+from peg_jax.run.files import DiskError, RunError
 from peg_jax.run.processes import several
 
 Run = TypeVar("Run", bound=RunOptions)
@@ -109,9 +109,14 @@ def as_one(config: Run) -> Run:
     return dataclasses.replace(config, **ALONE)
 
 
-def leave(code: int) -> NoReturn:
-    """Exit; where others wait for this process, without waiting for them, so that they end as well."""
-    if several():
+def leave(error: RunError | ConfigError) -> NoReturn:
+    """Exit with the error's code.
+
+    At once where others wait for this process, so that they end as well, and after a refusal of the disk: what orbax
+    left unfinished would add its own complaints to the one line.
+    """
+    code = error.exit_code if isinstance(error, RunError) else RunError.exit_code
+    if several() or isinstance(error, DiskError):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
