@@ -36,7 +36,7 @@ def publish(run: Restored[RunConfig, Task, TrainState], name: str, facts: dict[s
 
 
 def load(name: str, folder: Path = FOLDER) -> Restored[RunConfig, Task, TrainState]:
-    """A published run as far as evaluating needs it; everything else in its state is 0.
+    """A published run as far as evaluating needs it: its agent without moments; the rest of the state is abstract.
 
     Raises:
         ConfigError: there is none of this name.
@@ -49,9 +49,10 @@ def load(name: str, folder: Path = FOLDER) -> Restored[RunConfig, Task, TrainSta
     facts = read_json(file.with_suffix(".json"))
     config = decode(RunConfig, facts["config"])
     task = run_task(config)
-    state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), abstract_state(config, task))
+    state = abstract_state(config, task)
+    agent = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), state.seed.agent)
     with np.load(file, allow_pickle=False) as stored:
-        agent = _with(state.seed.agent, {leaf: jnp.asarray(stored[leaf]) for leaf in stored.files}, file)
+        agent = _with(agent, {leaf: jnp.asarray(stored[leaf]) for leaf in stored.files}, file)
     state = replace(state, seed=replace(state.seed, agent=agent))
     return Restored(RunDirectory(f"runs/pretrained_{name}"), config, task, state, facts["env_steps"])
 
