@@ -1,4 +1,4 @@
-# make run: train.  make test: check everything.  Both install what they need into .venv first.
+# make run: train.  make test: check.  Both install what they need into .venv first.
 
 PYTHON ?= python3
 ARGS ?=
@@ -13,17 +13,20 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Some shells forbid to keep it: then every program would compile all that it imports anew, which takes nine seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test lint format docs bench constraints clean distclean
+.PHONY: help run test test-slow lint format docs bench constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed  ## train PEG on Point Maze; more options: make run ARGS="--seed=1 --help"
 	$(BIN)/python -m experiments.peg --env=point_maze $(ARGS)
 
 test: lint  ## lint, then run the tests; narrow down: make test PYTEST_ARGS="tests/core -x"
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-dev  ## the long tests: every documented command, notebooks, killed runs, peers' learners
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## style, types and import rules
 	$(BIN)/ruff check .
