@@ -66,14 +66,22 @@ def test_two_processes_come_to_the_numbers_of_one_and_save_one_checkpoint(tmp_pa
 
 
 @pytest.mark.skipif(not os.environ.get("PEG_JAX_PROCESSES"), reason="minutes; asked for by PEG_JAX_PROCESSES=1")
-def test_the_command_goes_on_in_two_processes_with_what_one_began(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "options", "saved"),
+    [
+        ("peg", ["--steps=1000"], (800, 1000)),
+        ("episodic_curiosity", ["--scenario=noreward", "--method=ppo", "--steps=1024"], (512, 1024)),
+    ],
+)
+def test_the_command_goes_on_in_two_processes_with_what_one_began(
+    tmp_path: Path, program: str, options: list[str], saved: tuple[int, int]
+) -> None:
     alone, both = tmp_path / "alone", tmp_path / "both"
-    smoke = ["--preset=smoke", "--scenario=noreward", "--method=ppo", "--num-seeds=2", "--steps=1024"]
-    command("episodic_curiosity", *smoke, f"--logdir={alone}")
-    shutil.copytree(alone, both, ignore=lambda path, names: {"000000001024"} & {*names})
-    first, second = together(ENVIRONMENT, "experiments.episodic_curiosity", f"--logdir={both}")
+    command(program, "--preset=smoke", "--num-seeds=2", *options, f"--logdir={alone}")
+    shutil.copytree(alone, both, ignore=lambda path, names: {f"{saved[1]:012}"} & {*names})
+    first, second = together(ENVIRONMENT, f"experiments.{program}", f"--logdir={both}")
     assert "devices     2, 1 of the seeds on each" in first
-    assert "resumed at 512 of 1,024 environment steps" in first
+    assert f"resumed at {saved[0]:,} of {saved[1]:,} environment steps" in first
     assert second == ""
     for seed in ("seed_0", "seed_1"):
         ours, theirs = (read_metrics(path / seed / "metrics.jsonl") for path in (both, alone))
