@@ -18,7 +18,7 @@ from experiments import compare_plots
 from experiments.cli import main, parse
 from experiments.compare_curiosity import Explorer, read_explorer, write_study
 from experiments.config import MAY_CHANGE, RunConfig
-from experiments.evidence import Evidence, collect
+from experiments.evidence import Evidence, collect, measure
 from experiments.extras import load
 from experiments.find import read_runs
 from experiments.intervals import interval, probability_of_improvement
@@ -41,7 +41,7 @@ class CompareConfig:
 
     runs: tuple[str, ...] = ()  # run directories, or folders of them
     output: str = "comparison"  # folder for pictures and tables; one folder per environment below it
-    metric: Literal["success", "success_cell"] = "success_cell"  # what counts as success
+    metric: Literal["auto", "success", "success_cell"] = "auto"  # what counts as success (auto: by cell where known)
     statistic: Literal["iqm", "mean"] = "mean"  # over seeds and goals; iqm leaves the outer quarters out
     far_goal: int = 0  # evaluation goal shown on its own
     reference: str = "peg"  # method whose probability of improvement over the others is shown
@@ -58,6 +58,7 @@ class FoundRun(NamedTuple):
 class Scores(NamedTuple):
     """What the seeds of one method reached."""
 
+    metric: str  # which success it is
     steps: np.ndarray  # [T] environment steps at which all its seeds were evaluated
     success: np.ndarray  # [seeds, G, T]
     goals: np.ndarray  # [n, 2] goals commanded in the first seed's run
@@ -84,7 +85,7 @@ def gather(runs: Sequence[FoundRun | Explorer], metric: str) -> dict[str, dict[s
     """Scores of PEG and its baselines by environment and method; methods by name.
 
     Raises:
-        RunError: the runs of a method were never evaluated after the same number of steps.
+        RunError: the runs of a method were never evaluated after the same number of steps, or not by `metric`.
     """
     members: dict[tuple[str, str], list[FoundRun]] = defaultdict(list)
     for run in runs:
@@ -104,10 +105,13 @@ def _stack(group: Sequence[FoundRun], metric: str) -> Scores:
     if not shared:
         names = ", ".join(str(run.directory.path) for run in group)
         raise RunError(f"{names} were never evaluated after the same number of steps; give them equal --eval-every")
-    rows = [[seed[metric][seed["env_steps"].index(step)] for step in shared] for seed in seeds]
+    name = measure(seeds[0]) if metric == "auto" else metric
+    if any(name not in seed for seed in seeds):
+        raise RunError(f"--metric={name} cannot work: {group[0].directory.path} has only {measure(seeds[0])}")
+    rows = [[seed[name][seed["env_steps"].index(step)] for step in shared] for seed in seeds]
     steps, goals = read_goals(group[0].directory.seed_directories()[0] / GOALS)
     every = max(1, len(goals) // SHOWN_GOALS)
-    return Scores(np.array(shared), np.array(rows).transpose(0, 2, 1), goals[::every, :2], steps[::every])
+    return Scores(name, np.array(shared), np.array(rows).transpose(0, 2, 1), goals[::every, :2], steps[::every])
 
 
 def summarise(scores: dict[str, Scores], options: CompareConfig) -> dict[str, Any]:
@@ -116,6 +120,7 @@ def summarise(scores: dict[str, Scores], options: CompareConfig) -> dict[str, An
     if not shared:
         raise RunError("the methods were never evaluated after the same number of steps; give them equal cadences")
     table: dict[str, Any] = {}
+    metric = next(iter(scores.values())).metric
     final = {method: one.success[..., np.searchsorted(one.steps, shared[-1])] for method, one in scores.items()}
     for method, one in scores.items():
         within = one.steps <= shared[-1]
@@ -135,7 +140,7 @@ def summarise(scores: dict[str, Scores], options: CompareConfig) -> dict[str, An
         for method in scores.keys() - {options.reference}:
             chance, around = probability_of_improvement(final[options.reference], final[method], options.resamples)
             table[method] |= {"reference_is_better": chance, "reference_is_better_interval": around}
-    return {"env_steps": shared[-1], "statistic": options.statistic, "metric": options.metric, "methods": table}
+    return {"env_steps": shared[-1], "statistic": options.statistic, "metric": metric, "methods": table}
 
 
 def write_comparison(env: str, scores: dict[str, Scores], options: CompareConfig, task: Any) -> Path:
@@ -167,7 +172,7 @@ def write_comparison(env: str, scores: dict[str, Scores], options: CompareConfig
 def _page(env: str, summary: dict[str, Any], options: CompareConfig, pictures: Sequence[str]) -> str:
     heads = ["method", "seeds", f"{options.statistic} (95 %)", "area under curve", f"goal {options.far_goal}"]
     heads += [f"steps until goal {options.far_goal} ≥ {REACHED}", f"{options.reference} is better"]
-    lines = [f"# {env}", "", f"After {summary['env_steps']:,} environment steps, `{options.metric}`.", ""]
+    lines = [f"# {env}", "", f"After {summary['env_steps']:,} environment steps, `{summary['metric']}`.", ""]
     lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for method, row in sorted(summary["methods"].items(), key=lambda item: -item[1]["area_under_curve"]):
         low, high = row["final_interval"]

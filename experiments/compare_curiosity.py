@@ -45,7 +45,7 @@ def read_explorer(directory: RunDirectory) -> Explorer:
         RunError: it has no evaluation yet, or cannot be read.
     """
     config = directory.read_config_as(CuriosityRunConfig)
-    name = PROGRAMS["episodic_curiosity"].score(config)[1]
+    (name,) = PROGRAMS["episodic_curiosity"].score(config)[1]
     series = [read_metrics(path / "metrics.jsonl") for path in directory.seed_directories()]
     if not series or any(name not in one for one in series):
         raise RunError(f"{directory.path} has no evaluation yet")

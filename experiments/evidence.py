@@ -61,22 +61,27 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
 def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
     """One entry per evaluation: environment steps, updates, seconds and success per goal."""
     series = read_metrics(path)
-    overall = f"max_eval_metric_{SUCCESS[-1]}/goal_all"
-    if overall not in series:
+    known = [metric for metric in SUCCESS if f"max_eval_metric_{metric}/goal_all" in series]
+    if not known:
         raise RunError(f"{path} has no evaluation yet")
-    steps = [int(step) for step in series[overall].steps if int(step) in wall]
+    steps = [int(step) for step in series[f"max_eval_metric_{known[0]}/goal_all"].steps if int(step) in wall]
     updates = dict(zip(series["updates"].steps.tolist(), series["updates"].values.tolist(), strict=True))
     found: Evidence = {
         "env_steps": steps,
         "updates": [int(updates[step]) for step in steps],
         "wall_seconds": [wall[step] for step in steps],
     }
-    for metric in SUCCESS:
+    for metric in known:
         goals = [name for name in series if name.startswith(f"max_eval_metric_{metric}/goal_") and name[-1].isdigit()]
         goals.sort(key=lambda name: int(name.rpartition("_")[2]))
         table = np.stack([series[name].values for name in goals], axis=1)
         found[metric] = np.round(table[: len(steps)], 4).tolist()
     return found
+
+
+def measure(seed: Evidence) -> str:
+    """Which success a seed is judged by: by cell where the environment has cells."""
+    return next(metric for metric in reversed(SUCCESS) if metric in seed)
 
 
 def portable(command: str) -> str:
@@ -117,24 +122,25 @@ def write_page(folder: Path) -> Path:
     lines = [
         f"# {folder.name}",
         "",
-        "Made by `python -m experiments.evidence`. Success is the share of episodes in which",
+        "Made by `python -m experiments.evidence`. Success is the share of episodes in which an evaluation goal was",
+        "reached (its cell, where the environment has cells), five per goal unless the command says otherwise.",
+        "",
+        "![curves](curves.png)",
+        "",
     ]
-    lines += ["an evaluation goal's cell was reached, five episodes per goal unless the command says otherwise.", ""]
-    lines += ["![curves](curves.png)", ""]
     for name, evidence in groups.items():
         shared = _shared(evidence["seeds"])
-        mean = np.array([[np.mean(row) for row in s["success_cell"][: len(shared)]] for s in evidence["seeds"]])
-        farthest = np.array([[row[0] for row in s["success_cell"][: len(shared)]] for s in evidence["seeds"]])
-        panels["mean of all goals"][name] = (np.array(shared), mean)
-        panels["goal 0"][name] = (np.array(shared), farthest)
+        reached = np.array([seed[measure(seed)][: len(shared)] for seed in evidence["seeds"]])  # [seeds, T, G]
+        panels["mean of all goals"][name] = (np.array(shared), reached.mean(axis=-1))
+        panels["goal 0"][name] = (np.array(shared), reached[..., 0])
         lines += [
             f"## {name}",
             "",
             f"`{evidence['command']}`, revision {evidence['revision'][:10]}, {_machine(evidence)}.",
             "",
         ]
-        lines += ["| seed | env steps | updates | minutes | mean | best mean | " + _heads(evidence) + " |"]
-        lines += ["|---" * (6 + len(evidence["seeds"][0]["success_cell"][0])) + "|"]
+        lines += ["| seed | env steps | updates | minutes | mean | best mean | " + _heads(reached.shape[-1]) + " |"]
+        lines += ["|---" * (6 + reached.shape[-1]) + "|"]
         lines += [_row(seed) for seed in evidence["seeds"]] + [""]
     learning_curves(folder / "curves.png", panels, ranges=dict.fromkeys(panels, (-0.02, 1.02)))
     page = folder / "README.md"
@@ -153,15 +159,16 @@ def _machine(evidence: Evidence) -> str:
     return f"{machine['cpu_count']} CPU cores, {machine['device_kind']}, jax {machine['jax']}"
 
 
-def _heads(evidence: Evidence) -> str:
-    return " | ".join(f"goal {index}" for index in range(len(evidence["seeds"][0]["success_cell"][0])))
+def _heads(goals: int) -> str:
+    return " | ".join(f"goal {index}" for index in range(goals))
 
 
 def _row(seed: Evidence) -> str:
-    means = [float(np.mean(row)) for row in seed["success_cell"]]
+    reached = seed[measure(seed)]
+    means = [float(np.mean(row)) for row in reached]
     cells = [seed["seed"], f"{seed['env_steps'][-1]:,}", f"{seed['updates'][-1]:,}"]
     cells += [f"{seed['wall_seconds'][-1] / 60:.1f}", f"{means[-1]:.2f}", f"{max(means):.2f}"]
-    cells += [f"{value:.1f}" for value in seed["success_cell"][-1]]
+    cells += [f"{value:.1f}" for value in reached[-1]]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 

@@ -16,7 +16,8 @@ from peg_jax.run.metrics import read_metrics
 from peg_jax.run.progress import state_bytes
 
 ProgramName = Literal["peg", "episodic_curiosity"]
-GOAL_ALL = "max_eval_metric_success_cell/goal_all"
+SUCCESS = tuple(f"max_eval_metric_{metric}/goal_all" for metric in ("success_cell", "success"))
+"""Success over all goals: by cell, where the environment has cells, or else."""
 
 
 class Training(NamedTuple):
@@ -24,7 +25,8 @@ class Training(NamedTuple):
 
     parse: Callable[[Sequence[str]], Any]  # the options that a command line asks for, validated
     task: str  # option that names the task
-    score: Callable[[Any], tuple[str, str]]  # of a run's options: what is maximised, and its name in the metrics
+    score: Callable[[Any], tuple[str, tuple[str, ...]]]
+    """Of a run's options: what is maximised, and its names in the metrics, the first of which that is there counts."""
     state_bytes: Callable[[Any], int]
     """What a run of these options keeps in memory, all seeds together, without what an update needs beside it."""
 
@@ -47,12 +49,12 @@ def _bytes(tree: Any) -> int:
 
 PROGRAMS: dict[ProgramName, Training] = {
     "peg": Training(
-        lambda arguments: parse_run(RunConfig, arguments)[0], "env", lambda _: ("success", GOAL_ALL), _peg_bytes
+        lambda arguments: parse_run(RunConfig, arguments)[0], "env", lambda _: ("success", SUCCESS), _peg_bytes
     ),
     "episodic_curiosity": Training(
         lambda arguments: parse_curious(arguments)[0],
         "scenario",
-        lambda config: (config.metric, f"test_{config.metric}"),
+        lambda config: (config.metric, (f"test_{config.metric}",)),
         _curious_bytes,
     ),
 }
@@ -72,10 +74,10 @@ def program_of(directory: RunDirectory) -> ProgramName:
     raise RunError(f"{directory.path} is of no known program")
 
 
-def final_score(name: str, directory: RunDirectory) -> float:
-    """The metric `name` at the last evaluation, averaged over the run's seeds; NaN before the first."""
+def final_score(names: Sequence[str], directory: RunDirectory) -> float:
+    """The first logged metric of `names` at the last evaluation, averaged over the seeds; NaN before the first."""
     try:
         series = [read_metrics(path / "metrics.jsonl") for path in directory.seed_directories()]
-        return float(np.mean([one[name].values[-1] for one in series]))
-    except (RunError, KeyError, IndexError):
+        return float(np.mean([next(one[name] for name in names if name in one).values[-1] for one in series]))
+    except (RunError, StopIteration, IndexError):
         return float("nan")

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import compare, intervals
+from experiments import compare, evidence, intervals
 from experiments.compare import CompareConfig
+from experiments.programs import SUCCESS, final_score
 from peg_jax.core.config import ConfigError
+from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError
 from tests.experiments.written import GOALS, write_explorer, write_run
 
@@ -40,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def summary(folder: Path) -> dict:
-    scores = compare.gather(compare.find_runs([str(folder)], Console(file=StringIO())), "success_cell")
+    scores = compare.gather(compare.find_runs([str(folder)], Console(file=StringIO())), "auto")
     assert list(scores) == ["point_maze"]
     return compare.summarise(scores["point_maze"], CompareConfig(resamples=200))
 
@@ -65,6 +67,18 @@ def test_figures_of_a_method(summary: dict) -> None:
     assert peg["per_goal"] == [0.95] * GOALS
     assert peg["steps_to_solve_far_goal"] == 3000
     assert summary["methods"]["random_goals"]["steps_to_solve_far_goal"] is None
+
+
+def test_an_environment_without_cells_is_compared_by_its_success(tmp_path: Path) -> None:
+    write_run(tmp_path / "walks", "peg", 0, np.array([[0.0, 0.5], [0.5, 0.5], [1.0, 0.5]]), env="walker")
+    runs = compare.find_runs([str(tmp_path)], Console(file=StringIO()))
+    summary = compare.summarise(compare.gather(runs, "auto")["walker"], CompareConfig(resamples=20))
+    assert (summary["metric"], summary["methods"]["peg"]["per_goal"]) == ("success", [1.0, 0.5])
+    assert final_score(SUCCESS, RunDirectory(tmp_path / "walks")) == 0.75
+    assert evidence.run(["--runs", str(tmp_path / "walks"), f"--output={tmp_path / 'page'}"]) == 0
+    assert "| 0 | 3,000 | 300 | 0.5 | 0.75 | 0.75 | 1.0 | 0.5 |" in (tmp_path / "page" / "README.md").read_text()
+    with pytest.raises(RunError, match=r"--metric=success_cell cannot work: .*walks has only success"):
+        compare.gather(runs, "success_cell")
 
 
 def test_probability_that_the_reference_is_better(summary: dict) -> None:

@@ -16,18 +16,19 @@ STEPS = (1000, 2000, 3000)
 GOALS = 11
 
 
-def write_run(path: Path, method: str, seed: int, success: np.ndarray, **changes: object) -> None:
-    """A run directory whose evaluations are `success [3, 11]`."""
-    config = preset(RunConfig, "fast", "point_maze", method)
+def write_run(
+    path: Path, method: str, seed: int, success: np.ndarray, env: str = "point_maze", **changes: object
+) -> None:
+    """A run directory whose evaluations are `success [3, G]`, by cell as well where there are cells."""
+    config = preset(RunConfig, "fast", env, method)
+    measures = ("success", "success_cell") if env == "point_maze" else ("success",)
     config = dataclasses.replace(override(config, changes), seed=seed, logdir=str(path))
     directory = RunDirectory(path)
     directory.write_config(config)
     lines: dict[str, list[dict]] = {"metrics": [], "timing": [], "goals": []}
     for step, row in zip(STEPS, success, strict=True):
-        results = {
-            f"max_eval_metric_{m}/goal_{i}": float(row[i]) for m in ("success", "success_cell") for i in range(11)
-        }
-        means = {f"max_eval_metric_{m}/goal_all": float(row.mean()) for m in ("success", "success_cell")}
+        results = {f"max_eval_metric_{m}/goal_{i}": float(value) for m in measures for i, value in enumerate(row)}
+        means = {f"max_eval_metric_{m}/goal_all": float(row.mean()) for m in measures}
         lines["metrics"] += [{"step": step, "updates": step // 10}, {"step": step} | results | means]
         lines["timing"].append({"step": step, "wall_seconds": step / 100})
         lines["goals"].append({"step": step, "goals": [] if method == "p2e" else [[1.0, 2.0], [3.0, 4.0]]})
