@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 
 SPLITS = ("r_training", "policy_training", "validation", "test")
-"""The streams, by index (episodic_curiosity.md section 4.4)."""
+"""The streams, by index."""
 
 
 def split_key(key: jax.Array, split: int | jax.Array) -> jax.Array:
     """The key of an episode of one of the `SPLITS`: the split's number takes the place of a key's two highest bits.
 
-    So no two splits share a key, whatever keys they are given (episodic_curiosity.md section 4.4).
+    So no two splits share a key, whatever keys they are given.
     """
     words = jax.random.key_data(key)
     bits = (len(SPLITS) - 1).bit_length()

@@ -61,7 +61,7 @@ SMOKE: Changes = {
 
 PRESETS: dict[str, Changes] = {"paper": {}, "fast": FAST, "wide": WIDE, "smoke": SMOKE}
 
-# The ant's PPO (episodic_curiosity.md sections 2.4 and 3), for every method; its view is of its camera's shape.
+# The ant's PPO, as published, for every method; its view is of its camera's shape.
 ANT_NUMBERS: Changes = {
     "oracle.cell": 5.0,
     "oracle.norm": 25.0,

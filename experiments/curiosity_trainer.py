@@ -174,7 +174,7 @@ def video(pictures: Pictures) -> np.ndarray:
 
 
 class RewardTable:
-    """`reward_*.csv`: one row per point, with the columns `step`, the metric's name and `timestamp_s` (section 5.2)."""
+    """`reward_*.csv`: one row per point, with the columns `step`, the metric's name and `timestamp_s`."""
 
     def __init__(self, path: Path, name: str, resumed_at: int | None) -> None:
         """Open; rows of an earlier attempt after `resumed_at` are dropped, all of them if it is None."""

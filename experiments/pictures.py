@@ -72,7 +72,7 @@ def walked(trail: np.ndarray) -> np.ndarray:
 
 
 def draw_evaluation(path: Path, task: Task, evaluation: Evaluation, step: int) -> Path:
-    """`eval_gc_policy`: for each goal, the goal's picture above the rollout, goals side by side (peg.md 8.3).
+    """`eval_gc_policy`: for each goal, the goal's picture above the rollout, goals side by side.
 
     Args:
         path: without suffix.
@@ -108,7 +108,7 @@ def draw_training(path: Path, task: Task, episode: Episode, go_steps: int | None
 
 
 def draw_open_loop(path: Path, task: Task, episodes: Episode, predicted: np.ndarray, step: int) -> np.ndarray:
-    """`openl`: truth, model and error of sequences that the model predicts in open loop (peg.md 8.3).
+    """`openl`: truth, model and error of sequences that the model predicts in open loop.
 
     Args:
         path: the picture's, .png.

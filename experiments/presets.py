@@ -13,7 +13,7 @@ from peg_jax.peg.methods import METHODS
 Changes = dict[str, Any]
 Config = TypeVar("Config", bound=RunConfig)
 
-# Where the planner's first mean has the ant: standing at the start, nearly at rest (peg.md section 9.3).
+# Where the planner's first mean has the ant: standing at the start, nearly at rest; from the released code.
 ANT_POSE = (
     *(0.0, 0.0, 0.8199, 0.9951, 0.0349, -0.0619, 0.0681, -0.0442, -0.0481, 0.0146, -0.0776, 0.0501, 0.0366, 0.0500),
     *(0.0103, -0.2276, 0.0802, -0.0882, 0.0777, 0.0337, 0.0228, -0.0224, -0.0378, -0.0656, 0.1357, 0.0693, -0.1712),
@@ -31,7 +31,7 @@ _BODIES: Changes = {
     "eval_repeats": 10,
 }
 
-# What each task's published configuration says beyond the common values (peg.md section 9.2).
+# What each task's published configuration says beyond the common values.
 PAPER: dict[str, Changes] = {
     "point_maze": {
         "steps": 1_000_000,

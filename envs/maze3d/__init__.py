@@ -1,6 +1,6 @@
 """First-person 3D mazes, one function per scenario of Episodic Curiosity (ICLR 2019); all take `Maze3D`'s options.
 
-Facts: episodic_curiosity.md section 4. Lengths are agent steps, fifteen per second.
+Lengths are agent steps, fifteen per second.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Pick up good objects and leave bad ones in one room: dense2 (episodic_curiosity.md section 4.3)."""
+"""Pick up good objects and leave bad ones in one room: dense2."""
 
 import dataclasses
 

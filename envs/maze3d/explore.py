@@ -1,4 +1,4 @@
-"""Find the goal, again and again: sparse, verysparse, sparseplusdoors, noreward (episodic_curiosity.md section 4).
+"""Find the goal, again and again: sparse, verysparse, sparseplusdoors, noreward.
 
 An episode has one maze and one goal. A life starts at a spawn marker; reaching the goal starts the next one.
 """

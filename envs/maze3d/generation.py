@@ -1,4 +1,4 @@
-"""Random mazes of rooms and corridors, by the rules of episodic_curiosity.md section 4.2.
+"""Random mazes of rooms and corridors, by DeepMind Lab's rules.
 
 Corridors and rooms lie on the odd cells of the grid, the *nodes*; the cells between two nodes are walls or passages.
 All functions are for one maze and are mapped over keys.

@@ -1,4 +1,4 @@
-"""How the agent moves: Quake's acceleration and friction on foot, sliding along walls (episodic_curiosity.md, 3).
+"""How the agent moves: Quake's acceleration and friction on foot, sliding along walls.
 
 An agent step is four frames of a sixtieth of a second. The agent is a square of half-width `RADIUS` for collisions.
 """

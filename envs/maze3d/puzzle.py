@@ -1,4 +1,4 @@
-"""Keys, doors and a goal in nine small rooms: dense1 (episodic_curiosity.md section 4.3).
+"""Keys, doors and a goal in nine small rooms: dense1.
 
 A chain of one to three locked rooms leads to the goal. Other doors waste a key, or need one that is not there.
 """

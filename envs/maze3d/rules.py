@@ -11,7 +11,7 @@ REACH = 0.35
 """Distance from an object at which it is touched, cells."""
 
 END_DELAY = 3
-"""Steps from the deciding event to the end of the episode: 0.2 s (episodic_curiosity.md section 4.3)."""
+"""Steps from the deciding event to the end of the episode: 0.2 s."""
 
 
 class Episode(NamedTuple):

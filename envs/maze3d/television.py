@@ -1,4 +1,4 @@
-"""A noisy television: something in the view that changes for no reason (episodic_curiosity.md section 7).
+"""A noisy television: something in the view that changes for no reason.
 
 It fills the lower right quarter of the view with one of some pictures or with noise, and switches at each step or only
 when the agent fires.

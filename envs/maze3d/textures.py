@@ -23,7 +23,7 @@ POSTERS = 24
 MATERIALS = FIRST_POSTER + POSTERS
 
 POSTER_CHANCE = 0.1
-"""Of a poster on a wall face (episodic_curiosity.md section 4.2)."""
+"""Of a poster on a wall face."""
 
 
 class Material(NamedTuple):

@@ -9,10 +9,10 @@ from flax import struct
 from gymnax.environments import environment
 
 UNITS_PER_CELL = 100.0
-"""Units of the reference per cell: speeds and the grid oracle are given in them (episodic_curiosity.md section 3)."""
+"""Units of the reference per cell: speeds and the grid oracle are given in them (DeepMind Lab)."""
 
 ORACLE_CELL = 30.0
-"""Edge of a grid-oracle cell, units (section 2.4)."""
+"""Edge of a grid-oracle cell, units, as published."""
 
 EYE_HEIGHT = 0.5
 """Of the camera above the floor; walls are one cell high."""

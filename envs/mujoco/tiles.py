@@ -1,7 +1,6 @@
 """A floor of random tiles, and what a camera on the ant sees of it: one ray per pixel, no picture files.
 
-Facts: episodic_curiosity.md section 4.5, environments.md section 5. A tile shows one of 189 patterns. They are the same
-in every episode; which tile shows which is drawn anew.
+A tile shows one of 189 patterns. They are the same in every episode; which tile shows which is drawn anew.
 """
 
 from typing import NamedTuple

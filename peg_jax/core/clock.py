@@ -1,4 +1,4 @@
-"""The original's `Every(k)` timer as a pure function over a pytree (peg.md section 8, conformance test 18)."""
+"""The original's `Every(k)` timer as a pure function over a pytree."""
 
 import jax.numpy as jnp
 from flax import struct

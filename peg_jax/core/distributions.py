@@ -18,12 +18,12 @@ LOG_SQRT_2PI = 0.9189385332046727
 
 
 def bounded_std(raw: Array, min_std: float | Array = 0.1) -> Array:
-    """The `sigmoid2` activation with a floor, `2 sigmoid(raw / 2) + min_std` (peg.md 1.3); 1.1 at 0 for 0.1."""
+    """The `sigmoid2` activation with a floor, `2 sigmoid(raw / 2) + min_std`; 1.1 at 0 for 0.1."""
     return 2.0 * jax.nn.sigmoid(raw / 2.0) + min_std
 
 
 def unit_normal_log_prob(mean: Array, target: Array) -> Array:
-    """Log density of a unit-variance Gaussian, summed over the last axis, its constant kept (peg.md 1.5)."""
+    """Log density of a unit-variance Gaussian, summed over the last axis, its constant kept."""
     return jnp.sum(-0.5 * jnp.square(target - mean) - LOG_SQRT_2PI, axis=-1)
 
 
@@ -62,7 +62,7 @@ class OneHot(distrax.OneHotCategorical):
 
 
 class TruncatedNormal:
-    """Independent Gaussians truncated to [-1, 1]: the actor's head for continuous actions (peg.md 2.1).
+    """Independent Gaussians truncated to [-1, 1]: the actor's head for continuous actions.
 
     Samples are reparameterised by the inverse distribution function. All methods sum over the last axis.
     """

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons in the form the papers use: Glorot-uniform kernels, zero biases, ELU (peg.md 1.6)."""
+"""Multi-layer perceptrons in the form the papers use: Glorot-uniform kernels, zero biases, ELU."""
 
 import flax.linen as nn
 import jax

@@ -1,4 +1,4 @@
-"""The optimiser shared by every network group, and the update that survives a bad gradient (peg.md 1.6)."""
+"""The optimiser shared by every network group, and the update that survives a bad gradient."""
 
 from typing import NamedTuple
 

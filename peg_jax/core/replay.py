@@ -1,4 +1,4 @@
-"""Episodes on the device: stored by flashbax, cut into training sequences by the paper's rules (peg.md section 7).
+"""Episodes on the device: stored by flashbax, cut into training sequences by the released code's rules.
 
 The buffer's time axis counts whole episodes, so an episode never wraps and a sequence never crosses into the next.
 """

@@ -9,7 +9,7 @@ from peg_jax.core.types import Array
 
 
 def lambda_return(reward_t: Array, value_tp1: Array, discount: Array | float, lambda_: Array | float) -> Array:
-    """TD(lambda) targets, `R_t = r_t + gamma [(1 - lambda) v_{t+1} + lambda R_{t+1}]`, `R_H = v_H` (peg.md 2.7).
+    """TD(lambda) targets, `R_t = r_t + gamma [(1 - lambda) v_{t+1} + lambda R_{t+1}]`, `R_H = v_H`.
 
     Args:
         reward_t: `[H, ...]` rewards of latents 0..H-1.

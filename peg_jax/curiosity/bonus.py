@@ -1,18 +1,18 @@
 """The curiosity bonus: an observation is worth more, the fewer steps' neighbours of it are remembered.
 
-Facts: episodic_curiosity.md sections 2.2 and 2.3. Written for one environment; map over a batch.
+Source: Savinov et al. 2019. Written for one environment; map over a batch.
 
 Of the original's bugs, these concern the bonus:
 
-* Trap 6: it did not store the very first observation, so that the first step was scored against an empty memory. Here
+* It did not store the very first observation, so that the first step was scored against an empty memory. Here
   `start` does; with `parity` the memory starts empty.
-* Trap 5: with the ant, the frame given at an episode's end was the last one of the old episode, which then opened the
+* With the ant, the frame given at an episode's end was the last one of the old episode, which then opened the
   new memory. Here an environment hands out the new episode's first frame, which no switch changes.
-* Trap 3: environments were reset twice, so position and observation at an episode's end came from different mazes.
+* Environments were reset twice, so position and observation at an episode's end came from different mazes.
   Environments reset once here; no switch brings that back, for it changes which mazes are seen and nothing else.
-* Trap 10: without a task reward it replaced the oldest entry rather than a random one. Here `random` holds throughout;
+* Without a task reward it replaced the oldest entry rather than a random one. Here `random` holds throughout;
   with `parity`, `settings` gives `fifo`.
-* Trap 8: after a round of online training the memory held embeddings of the network before, see `refresh`.
+* After a round of online training the memory held embeddings of the network before, see `refresh`.
 """
 
 import dataclasses
@@ -104,7 +104,7 @@ def empty_memory(net: RNetwork, config: MemoryConfig) -> Memory:
 
 
 def start(memory: Memory, key: Key, entry: Entry, config: MemoryConfig, parity: bool = False) -> Memory:
-    """The memory at the start of an episode: it holds the first observation, or with `parity` nothing (trap 6)."""
+    """The memory at the start of an episode: it holds the first observation, or with `parity` nothing."""
     memory = clear(memory)
     return memory if parity else insert(memory, key, entry, config.replacement)
 
@@ -148,7 +148,7 @@ def refresh(
     frame_of: Callable[[Array], tuple[Array, Array]],
     parity: bool = False,
 ) -> Memory:
-    """The memory as the network of `variables` sees it, after a round of training (trap 8).
+    """The memory as the network of `variables` sees it, after a round of training.
 
     The original kept embeddings made by the network before the round and compared them by the one after it, which
     `parity` does too. Here frames that are still kept somewhere are embedded again; the others keep their embedding.

@@ -1,4 +1,4 @@
-"""Hyper-parameters; defaults are the published ones (episodic_curiosity.md sections 2.3, 2.4, 3)."""
+"""Hyper-parameters; defaults are the published ones (Savinov et al. 2019)."""
 
 from typing import Literal
 
@@ -59,7 +59,7 @@ class RewardConfig:
 
 @struct.dataclass
 class ICMConfig:
-    """Intrinsic curiosity, of the method `ppo_plus_icm` (episodic_curiosity.md section 5.1)."""
+    """Intrinsic curiosity, of the method `ppo_plus_icm` (Pathak et al. 2017)."""
 
     eta: float = 0.55  # the bonus is this many times the forward error, clipped to [-1, 1]
     forward_share: float = 0.96  # of the forward error in the module's loss; the rest is the inverse model's

@@ -1,4 +1,4 @@
-"""First episodes of a policy in fresh environments, with sampled actions (episodic_curiosity.md section 4.4)."""
+"""First episodes of a policy in fresh environments, with sampled actions."""
 
 from typing import NamedTuple
 

@@ -1,6 +1,6 @@
 """What the environments have shown lately, kept on the device as uint8, and the clock of online training.
 
-Facts: episodic_curiosity.md section 1.4. A vector step advances all environments once.
+A vector step advances all environments once.
 """
 
 import chex
@@ -75,8 +75,8 @@ def oldest(history: History) -> Array:
 def trajectory_starts(history: History, parity: bool = False) -> Array:
     """With which frames a trajectory begins, bool `[T, N]`, in the order of time from the oldest kept on.
 
-    Trajectories end with an episode or a life. With `parity` a respawn does not end one (trap 25), and the frame at
-    `done` counts as the last of the episode before it (trap 7). Rows not yet written are trajectories of one frame, of
+    Trajectories end with an episode or a life. With `parity` a respawn does not end one, and the frame at `done`
+    counts as the last of the episode before it. Rows not yet written are trajectories of one frame, of
     which no pair can be made.
     """
     done, respawned = (jnp.roll(flags, -oldest(history), axis=0) for flags in (history.done, history.respawned))

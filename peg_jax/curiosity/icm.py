@@ -1,11 +1,11 @@
 """Intrinsic curiosity (Pathak et al., 2017): steps are worth how badly their outcome was foreseen.
 
-Facts: episodic_curiosity.md section 5.1. Features of pictures are learned by telling the action from the pictures
+Features of pictures are learned by telling the action from the pictures
 before and after a step; the forward model foresees the features after it. As published with PPO, the features are
 learned by the forward error as well: it is not kept from flowing into them.
 
 Where this differs: the original adds its loss to PPO's, multiplies both by 20 and clips the gradient of all together,
-so that PPO's share of a step is whatever the clipping leaves (trap 22). Here the module has an optimiser of its own. A
+so that PPO's share of a step is whatever the clipping leaves. Here the module has an optimiser of its own. A
 step that ended an episode, whose next picture is of the next episode, is neither paid nor learned from.
 """
 

@@ -1,8 +1,8 @@
 """Episodic memory: a fixed number of slots per environment, of which the first `size` are filled.
 
-Facts: episodic_curiosity.md section 2.1. Written for one environment; map over a batch of memories. The original kept
+Written for one environment; map over a batch of memories. The original kept
 one list of memories for training, validation and test environments, so that each evaluation cleared the memories of
-training in mid-episode (trap 2). Here a memory is a value: whoever evaluates starts with memories of its own.
+training in mid-episode. Here a memory is a value: whoever evaluates starts with memories of its own.
 """
 
 import dataclasses

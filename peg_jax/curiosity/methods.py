@@ -11,7 +11,7 @@ class Method(NamedTuple):
     """A method."""
 
     make_bonus: MakeBonus
-    numbers: dict[str, Any]  # dotted fields of `CuriosityConfig` (episodic_curiosity.md sections 2.3 and 3)
+    numbers: dict[str, Any]  # dotted fields of `CuriosityConfig`, as in the released code
 
 
 _CURIOUS = {"ppo.learning_rate": 2.5e-4, "ppo.entropy": 2.053525026457146e-3}  # `bonus.settings` has the rest

@@ -1,4 +1,4 @@
-"""Policy and value networks (episodic_curiosity.md section 3).
+"""Policy and value networks (Savinov et al. 2019).
 
 Pictures: three convolutions and a dense layer, shared by policy and value. Vectors: a tanh MLP for each. Orthogonal
 initialisation, gain sqrt(2) in hidden layers, 0.01 for the policy's head and 1 for the value's.

@@ -1,4 +1,4 @@
-"""What an agent sees in mazes of a kind, and the reachability network trained and judged on it (section 1.3).
+"""What an agent sees in mazes of a kind, and the reachability network trained and judged on it.
 
 EC walks at random through one stream of mazes to learn, and through another to be judged. Walks follow from their key
 and are not worth keeping on disk.

@@ -1,4 +1,4 @@
-"""Coverage of space, by a grid: a privileged bonus, and the metric of no-reward tasks (section 2.4).
+"""Coverage of space, by a grid: a privileged bonus, and the metric of no-reward tasks (Savinov et al. 2019).
 
 A position's cell is `(trunc(x/g), trunc(y/g), trunc(z/g))`, truncated toward zero as published, which makes the cells
 around 0 twice as wide. The first visit of a cell in an episode pays `g^2 / norm`, other visits nothing.

@@ -1,14 +1,14 @@
-"""Pairs of frames for the reachability network (episodic_curiosity.md section 1.2).
+"""Pairs of frames for the reachability network (Savinov et al. 2019).
 
 A stream holds the frames of one environment in order; `starts` marks those with which a trajectory begins. Both frames
 of a pair always come from one trajectory. All functions are written for one stream; map over environments.
 
 Of the original's bugs, these concern pairs:
 
-* Trap 7: a trajectory of its online training ended with the frame shown at `done`, which belongs to the next episode.
-* Trap 25: a goal's respawn did not end a trajectory, so frames a few steps apart in time and a maze apart in space were
+* A trajectory of its online training ended with the frame shown at `done`, which belongs to the next episode.
+* A goal's respawn did not end a trajectory, so frames a few steps apart in time and a maze apart in space were
   labelled reachable. `history.trajectory_starts` cuts at both, or with `parity` as the original did.
-* Trap 21: its sampler of negatives refused an anchor with a single legal partner, and a refusal ended the whole
+* Its sampler of negatives refused an anchor with a single legal partner, and a refusal ended the whole
   trajectory. Here one partner is enough and only the anchor is left out; `parity` brings both back.
 """
 
@@ -61,7 +61,7 @@ def sample_pairs(key: Key, starts: Array, config: PairConfig, parity: bool = Fal
         key: for all draws.
         starts: bool `[T]`, frames with which a trajectory begins; the first frame counts as one.
         config: the numbers.
-        parity: refuse negatives as the original did (trap 21).
+        parity: refuse negatives as the original did.
 
     Returns:
         `Pairs` with T slots.

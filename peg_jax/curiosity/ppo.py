@@ -1,4 +1,4 @@
-"""Proximal policy optimisation (Schulman et al., 2017) as in baselines' PPO2 (episodic_curiosity.md section 3)."""
+"""Proximal policy optimisation (Schulman et al., 2017) as in baselines' PPO2."""
 
 import chex
 import jax

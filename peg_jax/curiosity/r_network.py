@@ -1,4 +1,4 @@
-"""The reachability network: can one observation be reached from another within k steps? (episodic_curiosity.md 1.1)
+"""The reachability network: can one observation be reached from another within k steps? (Savinov et al. 2019)
 
 A siamese residual encoder makes an embedding of each frame; a comparator makes of two embeddings the probability that
 they lie at most k steps apart, here called similarity.

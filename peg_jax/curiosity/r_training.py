@@ -1,7 +1,7 @@
-"""Training of the reachability network on a history: a round of ECO, an epoch of EC (episodic_curiosity.md 1.3, 1.4).
+"""Training of the reachability network on a history: a round of ECO, an epoch of EC.
 
 Of the original's bugs, one concerns this: its splits were swapped, so that a network of EC was trained on the stream of
-mazes meant for validation and validated on the one meant for training (trap 1). Here a caller hands over the history of
+mazes meant for validation and validated on the one meant for training. Here a caller hands over the history of
 each; both are streams of random mazes, so there is nothing for `parity` to bring back.
 """
 

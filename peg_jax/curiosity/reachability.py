@@ -1,25 +1,26 @@
 """Episodic curiosity as a method: PPO plus EC, whose network is given, and plus ECO, which trains it beside itself.
 
-Source: Savinov et al., "Episodic Curiosity through Reachability" (ICLR 2019); facts: episodic_curiosity.md sections
-1.4, 2.2 and 8. A rollout is judged after it was collected: nothing in it depends on the bonus, and so its frames pass
-through the encoder in large batches. Where a round of training falls due within a rollout, the network learns from all
-of it first; the original learnt within the very step, at most a rollout earlier. From which step on the bonus counts is
-the same in both.
+Source: Savinov et al., "Episodic Curiosity through Reachability" (ICLR 2019). A rollout is judged after it was
+collected: nothing in it depends on the bonus, and so its frames pass through the encoder in large batches. Where a
+round of training falls due within a rollout, the network learns from all of it first; the original learnt within the
+very step, at most a rollout earlier. From which step on the bonus counts is the same in both.
 
-The original's bugs, and where they are fixed; `parity` brings back those that change results (marked P):
+Bugs of the released code, and where they are fixed; `parity` brings back those marked (P):
 
-* 1, swapped splits: `r_training`.
-* 2, training and evaluation shared one memory: `memory`.
-* 3, 4, environments were reset twice, and a stray position was scored: environments reset once, `rollout` scores the
-  position at the end of the step.
-* 5, the ant's new memory began with the old episode's last frame: `bonus`.
-* 6 (P), the first observation was not stored: `bonus.start`.
-* 7 (P), a trajectory ended with a frame of the next episode: `history.trajectory_starts`.
-* 8 (P), after a round the memory held the old network's embeddings: `bonus.refresh`.
-* 10 (P), other replacement without a task reward: `bonus.settings`.
-* 11, the number of a run seeded nothing: every draw here comes from the seed's key, by `fold_in` on names and counters.
-* 13, no run could be resumed: network, optimiser, history, memories and counters lie in `SeedState`.
-* 16, 21 (P), 25 (P): the ant was refused, and two faults of pair sampling: `task.frames`, `pairs`.
+* The R-network was trained on the mazes meant for validation, and judged on those meant for training: `r_training`.
+* Training and evaluation shared one memory: `memory`.
+* Environments were reset twice, and a stray position was scored: they reset once, and `rollout` scores the position at
+  the end of the step.
+* The ant's new memory began with the old episode's last frame: `bonus`.
+* (P) The first observation was not stored: `bonus.start`.
+* (P) Without a task reward the oldest entry of the memory was replaced, not a random one: `bonus.settings`.
+* (P) After a round of training the memory held the old network's embeddings: `bonus.refresh`.
+* (P) A trajectory ended with a frame of the next episode: `history.trajectory_starts`.
+* (P) A respawn did not end a trajectory, so that frames far apart were labelled reachable: `history.trajectory_starts`.
+* (P) An anchor with a single legal negative was refused, which ended its trajectory: `pairs`.
+* The number of a run seeded nothing: every draw here comes from the seed's key, by `fold_in` on names and counters.
+* No run could be resumed: network, optimiser, history, memories and counters lie in `SeedState`.
+* The ant was refused: `task.frames`.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Options of the reachability network, the episodic memory and the bonus. Defaults are the published values.
 
-Facts: episodic_curiosity.md sections 1 and 2. Static fields shape the compiled program; plain floats enter as values.
+Source: Savinov et al. 2019. Static fields shape the compiled program; plain floats enter as values.
 """
 
 from typing import Any, Literal
@@ -18,7 +18,7 @@ Control = Literal["none", "untrained", "shuffled_labels"]
 
 @struct.dataclass
 class RNetworkConfig:
-    """Siamese residual encoder and comparator (section 1.1); the defaults are the published ResNet-18."""
+    """Siamese residual encoder and comparator; the defaults are the published ResNet-18."""
 
     widths: tuple[int, ...] = static((64, 128, 256, 512))  # channels of each stage; every stage but the first halves
     blocks: int = static(2)  # residual blocks per stage
@@ -33,7 +33,7 @@ class RNetworkConfig:
 
 @struct.dataclass
 class PairConfig:
-    """Which frames are paired (section 1.2)."""
+    """Which frames are paired."""
 
     mode: PairMode = static("v1")  # how anchors advance: v1 offline, v2 online, v3 historical, v4 no stride
     within: int = static(5)  # k: agent steps within which two frames are reachable from each other
@@ -60,7 +60,7 @@ def _online_pairs() -> PairConfig:
 
 @struct.dataclass
 class OfflineConfig:
-    """Training on random behaviour before there is a policy: EC (section 1.3)."""
+    """Training on random behaviour before there is a policy: EC."""
 
     pairs: PairConfig = nested(PairConfig)
     steps: int = static(2_500_000)  # agent steps of random behaviour to learn from
@@ -73,9 +73,9 @@ class OfflineConfig:
 
 @struct.dataclass
 class OnlineConfig:
-    """Training on what the policy has seen: ECO (section 1.4).
+    """Training on what the policy has seen: ECO.
 
-    Its rate of 1e-3 is ten times the offline one, as published: part of what ECO gains over EC may be this (trap 9).
+    Its rate of 1e-3 is ten times the offline one, as published: part of what ECO gains over EC may be this.
     """
 
     pairs: PairConfig = struct.field(default_factory=_online_pairs)
@@ -89,7 +89,7 @@ class OnlineConfig:
 
 @struct.dataclass
 class MemoryConfig:
-    """Episodic memory (section 2.1)."""
+    """Episodic memory."""
 
     capacity: int = static(200)  # entries per environment
     replacement: Replacement = static("random")  # what makes way when the memory is full
@@ -100,7 +100,7 @@ class MemoryConfig:
 
 @struct.dataclass
 class BonusConfig:
-    """What a step is worth, before `reward.bonus` weighs it (sections 2.2 and 2.3)."""
+    """What a step is worth, before `reward.bonus` weighs it."""
 
     offset: float = 0.0  # added to the bonus `0.5 - similarity`
     threshold: float = 0.5  # an observation is remembered if its similarity to the memory lies below this
@@ -116,7 +116,7 @@ class ReachabilityConfig:
     memory: MemoryConfig = nested(MemoryConfig)
     bonus: BonusConfig = nested(BonusConfig)
     control: Control = static("none")  # for evidence: a network that learns nothing, or from labels that say nothing
-    parity: bool = static(False)  # keep those of the original's bugs that change results
+    parity: bool = static(False)  # bring back the original's bugs that change results; see docs/episodic_curiosity.md
 
 
 FAST: dict[str, Any] = {

@@ -128,7 +128,7 @@ def account(collector: Collector, rollout: Rollout, bonus: Array) -> Collector:
 
 
 def episode_metrics(finished: Tally) -> Metrics:
-    """Means over the last finished episode of each environment, NaN before the first (names: section 5.2)."""
+    """Means over the last finished episode of each environment, NaN before the first; names of the released code."""
     mean = jax.tree.map(jnp.nanmean, finished)
     return {
         "eprewmean": mean.reward,

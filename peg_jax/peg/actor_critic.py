@@ -1,4 +1,4 @@
-"""Imagination actor-critic, one code path for the achiever and the explorer (peg.md sections 2.1, 2.7, 3)."""
+"""Imagination actor-critic, one code path for the achiever and the explorer."""
 
 from collections.abc import Callable
 
@@ -92,7 +92,7 @@ def actor_loss(
     reinforce: Array | float = 0.0,
     baseline: Array | None = None,
 ) -> Array:
-    """Policy objective over the H - 1 actions that have a return after them (peg.md section 2.7).
+    """Policy objective over the H - 1 actions that have a return after them.
 
     The term of latent t is `weights[t] * (R_{t+1} + entropy * H(pi_t))`: what counts is the value after the action.
     The reinforce term is `log pi(a_t) * (R_{t+1} - v_t)` without gradient through the advantage.

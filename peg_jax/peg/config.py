@@ -1,4 +1,4 @@
-"""Every option of the agent, the planner and the loop. Defaults are the published values (peg.md section 9).
+"""Every option of the agent, the planner and the loop. Defaults are the published values (Hu et al. 2023).
 
 Static fields shape the compiled program; plain floats enter it as values (see `peg_jax.core.config`).
 """
@@ -17,7 +17,7 @@ def _model_optimizer() -> OptimizerConfig:
 
 @struct.dataclass
 class WorldModelConfig:
-    """RSSM, encoder, decoder and embed head (peg.md section 1)."""
+    """RSSM, encoder, decoder and embed head."""
 
     deter: int = static(200)  # size of the deterministic (GRU) state
     stoch: int = static(50)  # number of stochastic latents
@@ -45,7 +45,7 @@ class WorldModelConfig:
 
 @struct.dataclass
 class DistanceConfig:
-    """Temporal distance between embeddings (peg.md section 2.5, 2.6)."""
+    """Temporal distance between embeddings."""
 
     layers: int = static(4)  # ELU layers
     units: int = static(400)  # width
@@ -53,13 +53,13 @@ class DistanceConfig:
     positives: int = static(256)  # pairs from one imagined rollout, per update
     negative_factor: float = static(0.0)  # pairs across replay sequences, as a share of the positives
     expectile: float = 0.5  # of the labels that the network learns: 0.5 their mean, less the shorter ones among them
-    normalize_inputs: bool = static(False)  # divide each embedding by its own norm (trap T15 fixed: per row)
+    normalize_inputs: bool = static(False)  # divide each embedding by its own norm
     optimizer: OptimizerConfig = nested(OptimizerConfig)
 
 
 @struct.dataclass
 class ActorCriticConfig:
-    """One imagination actor-critic; the achiever and the explorer have one each (peg.md sections 2.1, 2.7, 3)."""
+    """One imagination actor-critic; the achiever and the explorer have one each."""
 
     layers: int = static(4)  # ELU layers of actor and critic
     units: int = static(400)  # their width
@@ -92,7 +92,7 @@ class ReachingConfig:
 
 @struct.dataclass
 class DisagreementConfig:
-    """Plan2Explore's ensemble of one-step predictors (peg.md section 3)."""
+    """Plan2Explore's ensemble of one-step predictors."""
 
     members: int = static(10)  # networks
     layers: int = static(4)  # ELU layers of each
@@ -100,21 +100,21 @@ class DisagreementConfig:
     sine_scale: float = static(0.0)  # above 0: each is a `GoalMLP` of state and action with sines of this frequency
     log: bool = static(False)  # reward the logarithm of the disagreement
     scale: float = 1.0  # factor of the intrinsic reward
-    condition: Literal["previous_action", "next_action"] = static("previous_action")  # trap T4: parity or textbook
+    condition: Literal["previous_action", "next_action"] = static("previous_action")  # as published, or textbook
     optimizer: OptimizerConfig = struct.field(default_factory=_model_optimizer)
 
 
 @struct.dataclass
 class ImaginationConfig:
-    """Dreams that train both policies (peg.md sections 2.3, 2.4)."""
+    """Dreams that train both policies."""
 
     horizon: int = static(15)  # imagined steps
     starts: int = static(0)  # start states per update, drawn from the batch; 0 means all of them
     sample: bool = static(True)  # sample the imagined latents (False: go on with the prior's mean)
-    discount: float = 0.99  # gamma of both actor-critics (trap T5: the explorer's too)
+    discount: float = 0.99  # gamma of both actor-critics, the explorer's too
     hindsight: float = 0.0  # share of the goals taken from later in the start state's own sequence
     goals: Literal["batch", "record"] = static("batch")  # other states of the batch, or the goal stored in the record
-    reward_shape: Literal["sum", "sum_diff"] = static("sum")  # minus distance, or its decrease per step (trap T2 fixed)
+    reward_shape: Literal["sum", "sum_diff"] = static("sum")  # minus distance, or its decrease per step
 
 
 @struct.dataclass
@@ -133,7 +133,7 @@ class AgentConfig:
 
 @struct.dataclass
 class PlannerConfig:
-    """Search for the goal from which exploring pays most (peg.md section 4)."""
+    """Search for the goal from which exploring pays most."""
 
     kind: Literal["cem", "mppi"] = static("mppi")  # how the goal distribution is refitted
     candidates: int = static(500)  # goals per iteration
@@ -143,13 +143,13 @@ class PlannerConfig:
     temperature: float = 10.0  # MPPI's gamma: weights are softmax(gamma * fitness)
     init_mean: tuple[float, ...] = static(())  # first mean; empty means the current observation
     std_scale: float = 1.0  # first standard deviation, in every dimension
-    min_std: float = 0.0  # floor of a refitted standard deviation (trap T17: the original has none)
-    clip_goals: bool = static(False)  # clip the goals drawn from the final distribution to the bounds (trap T17)
+    min_std: float = 0.0  # floor of a refitted standard deviation; the original has none
+    clip_goals: bool = static(False)  # clip drawn goals to the bounds; the original does not
     discount: float = 0.99  # gamma of the goal's score (`p2e_discount`)
     use_value: bool = static(True)  # score by the explorer's lambda-returns; False: by the sum of its rewards
     final_steps: int = static(10)  # imagined steps whose returns count, from the end; 0 means all of them
-    repeat_samples: int = static(1)  # imagined rollouts averaged per candidate (trap T9 fixed)
-    seed_replay: float = static(0.0)  # share of the first candidates taken from replay (trap T6 fixed: they are used)
+    repeat_samples: int = static(1)  # imagined rollouts averaged per candidate
+    seed_replay: float = static(0.0)  # share of the first candidates taken from replay; the original ignored them
     seed_env_goals: float = static(0.0)  # share of the first candidates taken from the environment's goals
     seed_mega: float = static(0.0)  # share of the first candidates taken from MEGA's choice, the rarest states
     evaluate_only: bool = static(False)  # score the first candidates once and draw the goal among the elites
@@ -158,7 +158,7 @@ class PlannerConfig:
 
 @struct.dataclass
 class ReplayConfig:
-    """What is stored and how it is cut (peg.md section 7)."""
+    """What is stored and how it is cut."""
 
     capacity: int = static(2_000_000)  # environment steps kept
     batch: int = static(45)  # sequences per update
@@ -170,13 +170,13 @@ class ReplayConfig:
 
 @struct.dataclass
 class LoopConfig:
-    """The cadence of Algorithm 1 (peg.md sections 6 and 8)."""
+    """The cadence of Algorithm 1 (Hu et al. 2023)."""
 
     num_envs: int = static(1)  # parallel environments, one episode each per cycle
     prefill: int = static(50)  # episodes of random actions before learning
     pretrain: int = static(101)  # updates before the first episode of the agent
     train_every: int = static(5)  # steps of each environment between two bursts of updates
-    updates_per_burst: int = static(2)  # updates per burst (the original's uniform and "recent" stream, trap T10)
+    updates_per_burst: int = static(2)  # updates per burst; 2 as in the original, whose "recent" stream is uniform too
     goal_update_every: int = static(50)  # episodes between two plans; 0 plans once, at the start
     two_policy_every: int = static(1)  # rounds between episodes in which the achiever goes, then the explorer; 0: never
     achiever_every: int = static(0)  # rounds between episodes of the achiever alone; 0: never

@@ -1,4 +1,4 @@
-"""Gaussian kernel density of achieved goals, for MEGA and Skew-Fit (peg.md section 5, conformance test 16)."""
+"""Gaussian kernel density of achieved goals, for MEGA and Skew-Fit."""
 
 import jax
 import jax.numpy as jnp

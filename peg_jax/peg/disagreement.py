@@ -1,7 +1,7 @@
-"""Plan2Explore: an ensemble of one-step predictors whose disagreement is the explorer's reward (peg.md section 3).
+"""Plan2Explore: an ensemble of one-step predictors whose disagreement is the explorer's reward (Sekar et al. 2020).
 
-Trap T4: the stored and imagined action at t is the one that led to latent t, so the published ensemble is conditioned
-on the previous action. `condition="previous_action"` keeps that; `"next_action"` is the textbook alignment, the action
+The stored and imagined action at t is the one that led to latent t, so the released ensemble is conditioned on the
+previous action. `condition="previous_action"` keeps that; `"next_action"` is the textbook alignment, the action
 about to be taken.
 """
 

@@ -1,4 +1,4 @@
-"""Evaluation: the achiever's mode action toward every evaluation goal (peg.md sections 2.8 and 8)."""
+"""Evaluation: the achiever's mode action toward every evaluation goal."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The contract of goal strategies: who decides where the Go phase goes (peg.md sections 4.3 and 5)."""
+"""The contract of goal strategies: who decides where the Go phase goes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Dreams: a policy rolled out in the world model, shared by both actor-critics and the goal planner (peg.md 2.4)."""
+"""Dreams: a policy rolled out in the world model, shared by both actor-critics and the goal planner."""
 
 from collections.abc import Callable
 

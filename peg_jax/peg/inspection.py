@@ -1,4 +1,4 @@
-"""What a trained agent believes about episodes it has seen, for pictures (peg.md section 8.3)."""
+"""What a trained agent believes about episodes it has seen, for pictures."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The methods by name: who chooses the goals, and which kinds of episodes are run (peg.md section 10).
+"""The methods by name: who chooses the goals, and which kinds of episodes are run.
 
 A new method is one line here; a new way of choosing goals is one more file in `strategies`.
 """

@@ -42,7 +42,7 @@ class Networks(NamedTuple):
 
 
 def make_networks(config: AgentConfig, spec: Spec) -> Networks:
-    """Every module, with the layer sizes of peg.md sections 1-3."""
+    """Every module, with the configured layer sizes."""
     dtype = jnp.dtype(config.dtype)
     model = config.world_model
     feature, embed = feature_size(model), model.units + model.grounded

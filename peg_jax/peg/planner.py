@@ -1,4 +1,4 @@
-"""Which goal to pursue: a search over goal vectors for the one from which exploring pays most (peg.md section 4).
+"""Which goal to pursue: a search over goal vectors for the one from which exploring pays most.
 
 The optimiser knows nothing of agents: it maximises a batched score over vectors inside bounds.
 """
@@ -36,7 +36,7 @@ class Plan:
 
 
 def goal_fitness(reward: Array, value_tp1: Array, config: PlannerConfig) -> Array:
-    """Score of the goals from the explorer's view of the imagined Go phases (peg.md section 4.1).
+    """Score of the goals from the explorer's view of the imagined Go phases (Hu et al. 2023).
 
     With `use_value`, the sum of the last `final_steps` lambda-returns (all of them for 0); otherwise the plain sum of
     the rewards, `final_steps` ignored as published.
@@ -66,7 +66,7 @@ def refit_cem(goals: Array, fitness: Array, elite_ratio: float) -> GoalDistribut
 def refit_mppi(goals: Array, fitness: Array, temperature: Array | float) -> GoalDistribution:
     """Mean and deviation under weights `softmax(temperature * fitness)`, the deviation about the new mean.
 
-    Trap T17: nothing keeps the deviation from collapsing to 0; `PlannerConfig.min_std` sets a floor.
+    Nothing keeps the deviation from collapsing to 0, as published; `PlannerConfig.min_std` sets a floor.
     """
     weights = jax.nn.softmax(temperature * fitness)[:, None]
     mean = jnp.sum(weights * goals, axis=0)
@@ -94,9 +94,9 @@ def search(
     """Maximise `fitness_fn` by iterated sampling, scoring and refitting.
 
     Candidates are clipped to the bounds before they are scored; nothing is carried over between iterations but the
-    Gaussian. `seeds` replace the first candidates of the first iteration (trap T6 fixed: the original only took their
-    mean). With `repeat_samples` R, each candidate's score is the mean of R evaluations (trap T9 fixed: the original
-    averaged different candidates). With `evaluate_only` there is one iteration; goals are then drawn among
+    Gaussian. `seeds` replace the first candidates of the first iteration (the original only took their mean). With
+    `repeat_samples` R, each candidate's score is the mean of R evaluations of it (the original averaged different
+    candidates). With `evaluate_only` there is one iteration; goals are then drawn among
     the elites (`draw_elites`).
 
     Args:

@@ -6,7 +6,7 @@ extended beyond the horizon by bootstrapping, and the actor compares actions (`l
 the critic:
 
 * pairs of states that follow one another, in dreams and in the replay: the steps between them, by expectile regression,
-  as for the distance network (peg.md section 3);
+  as for the distance network;
 * states of a dream and the goal it was given: the lambda-return of one step each until the goal is reached.
 
 The critic is not asked whether the goal is reached: a state that it mistook for one at the goal would be given the

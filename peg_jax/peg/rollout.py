@@ -1,4 +1,4 @@
-"""Go-Explore episodes in parallel environments (peg.md section 6).
+"""Go-Explore episodes in parallel environments (Hu et al. 2023, Algorithm 1).
 
 The achiever pursues the commanded goal until the learned distance says that it is reached or the Go phase has lasted
 too long; the explorer has the rest of the episode. There is no way back within an episode. Episodes of one policy
@@ -124,10 +124,10 @@ def advance(
 
 
 def switch(state: RolloutState, steps_left: Array, limit: int, threshold: Array | float) -> RolloutState:
-    """Hand episodes over to the explorer after a step (conformance test 17).
+    """Hand episodes over to the explorer after a step.
 
-    The comparison with the limit is strict (trap T16 kept), so an unsuccessful Go phase lasts `limit + 1` steps; a
-    distance equal to the threshold does not switch.
+    The comparison with the limit is strict, as in the released code, so an unsuccessful Go phase lasts `limit + 1`
+    steps; a distance equal to the threshold does not switch.
 
     Args:
         state: after the step; episodes of the achiever alone are never handed over.
@@ -149,7 +149,7 @@ def switch(state: RolloutState, steps_left: Array, limit: int, threshold: Array 
 
 
 def predicted_steps(nets: Networks, config: AgentConfig, agent: AgentState, obs: Array, goal: Array) -> Array:
-    """Temporal distance `[E]` in steps between real observations and goals `[E, D]` (peg.md section 2.9)."""
+    """Temporal distance `[E]` in steps between real observations and goals `[E, D]`."""
     current, wanted = (world_model.encode(nets, agent.model, x) for x in (obs, goal))
     normalize = config.distance.normalize_inputs
     fraction = distance.between(nets.distance, agent.distance.params, current, wanted, normalize)
@@ -217,7 +217,7 @@ def _random_action(task: Task, num_envs: int, key: Key) -> Array:
 
 
 def rollout_metrics(state: RolloutState) -> Metrics:
-    """Means over the finished episodes that had a goal, by the original's names (trap T19 fixed: always logged)."""
+    """Means over the finished episodes that had a goal, by the original's names."""
     had_goal = (state.kind != EXPLORER).astype(jnp.float32)
 
     def mean(x: Array) -> Array:

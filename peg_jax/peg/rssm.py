@@ -1,4 +1,4 @@
-"""Recurrent state-space model: the latent dynamics (peg.md section 1.3; PlaNet, Dreamer)."""
+"""Recurrent state-space model: the latent dynamics (PlaNet, Dreamer)."""
 
 import flax.linen as nn
 import jax
@@ -188,7 +188,7 @@ def entropy(stats: Stats) -> Array:
 
 
 def kl_loss(posterior: Stats, prior: Stats, config: WorldModelConfig) -> tuple[Array, Array]:
-    """Balanced KL with free nats (peg.md section 1.5).
+    """Balanced KL with free nats.
 
     The gradient is shared `1 - balance` to the posterior and `balance` to the prior, and vanishes for both while the
     KL averaged over the batch is below the free nats.
@@ -214,8 +214,8 @@ def observe_step(
 ) -> tuple[Latent, Stats]:
     """Filter one observation: `[B, ...]` in, the sampled posterior out.
 
-    Where `is_first`, the previous state and action are masked to zero (trap T1 fixed: by broadcasting, so that
-    categorical latents work for any batch).
+    Where `is_first`, the previous state and action are masked to zero, by broadcasting, so that categorical latents
+    work for any batch.
 
     Args:
         rssm: the module.

@@ -132,7 +132,7 @@ def sample_batches(config: PEGConfig, replay: Replay, state: ReplayState, key: K
 def exchange(symmetries: np.ndarray, batches: Episode, key: Key) -> Episode:
     """Each sequence with the entries of its observations and goals in a random one of the orders `symmetries [S, D]`.
 
-    The original draws among the first three orders of three blocks, and leaves the goals as they are (trap T11 fixed).
+    The original draws among the first three orders of three blocks, and leaves the goals as they are.
     """
     sequences = batches.obs.shape[0], batches.obs.shape[2]  # [K, T, B, D]
     order = jnp.asarray(symmetries)[jax.random.randint(key, sequences, 0, len(symmetries))][:, None]
@@ -185,7 +185,7 @@ def choose_goals(
 
 
 def plan_due(config: PEGConfig, progress: Progress) -> tuple[Array, Clock]:
-    """Whether a cycle plans: the first one, the second, and then every `goal_update_every` episodes (peg.md 4.3)."""
+    """Whether a cycle plans: the first one, the second, and then every `goal_update_every` episodes."""
     started = progress.cycles > 0
     due, ticked = tick(progress.goal_clock, progress.episodes, config.loop.goal_update_every)
     clock = jax.tree.map(lambda new, old: jnp.where(started, new, old), ticked, progress.goal_clock)

@@ -1,4 +1,4 @@
-"""World model: encoder, RSSM, decoder and embed head, trained on replayed sequences (peg.md section 1)."""
+"""World model: encoder, RSSM, decoder and embed head, trained on replayed sequences."""
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +58,7 @@ def predict_embed(nets: Networks, params: Params, feature: Array) -> Array:
 def loss(
     params: Params, nets: Networks, batch: Episode, key: Key, config: WorldModelConfig
 ) -> tuple[Array, tuple[Metrics, Inference]]:
-    """Negative evidence bound plus the embed head's regression (peg.md section 1.5).
+    """Negative evidence bound plus the embed head's regression.
 
     Of grounded latents the KL is all: that of the observation's entries is the likelihood of the next observation.
 
@@ -70,7 +70,7 @@ def loss(
         config: weights and free nats.
 
     Returns:
-        `(loss [], (metrics, inference))`. Gaussian constants are kept, so the floors are those of peg.md 1.5.
+        `(loss [], (metrics, inference))`. Gaussian constants are kept, as in the released code.
     """
     embeds = encode(nets, params, batch.obs)
     latents, posterior, prior = rssm_module.observe(nets.rssm, params["rssm"], embeds, batch.action, key)

@@ -1,4 +1,4 @@
-"""PEG: goals planned in imagination (peg.md section 4), for the explorer's value or for rarity."""
+"""PEG: goals planned in imagination (Hu et al. 2023), for the explorer's value or for rarity."""
 
 from collections.abc import Callable
 
@@ -76,7 +76,7 @@ def imagine_go_phase(
 
 
 def exploration_fitness(task: Task, config: PEGConfig, agent: AgentState, start: Latent) -> FitnessFn:
-    """PEG's objective: what the explorer expects to find at the end of the imagined Go phase (peg.md section 4.1).
+    """PEG's objective: what the explorer expects to find at the end of the imagined Go phase.
 
     Rewards are the ensemble's disagreement, values the explorer's slow critic.
     """
@@ -99,7 +99,7 @@ def exploration_fitness(task: Task, config: PEGConfig, agent: AgentState, start:
 def rarity_fitness(context: GoalContext, start: Latent, key: Key) -> FitnessFn:
     """How rare the imagined states are in the replay: minus the log densities of the last `final_steps`, summed.
 
-    The released code has this objective but cannot construct it (peg.md section 5, SubgoalPlannerKDE).
+    The released code has this objective but cannot construct it (its `SubgoalPlannerKDE`).
     """
     task, config, agent = context.task, context.config, context.agent
     nets = make_networks(config.agent, task_spec(task))
@@ -116,7 +116,7 @@ def rarity_fitness(context: GoalContext, start: Latent, key: Key) -> FitnessFn:
 
 
 def seed_candidates(context: GoalContext, key: Key) -> Array:
-    """First-iteration candidates from replay, the environment's goals and MEGA, `[S, D]` (trap T6 fixed)."""
+    """First-iteration candidates from replay, the environment's goals and MEGA, `[S, D]`."""
     config, task = context.config.planner, context.task
     from_replay, from_env, from_mega = (
         int(share * config.candidates) for share in (config.seed_replay, config.seed_env_goals, config.seed_mega)

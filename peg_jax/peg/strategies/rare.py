@@ -1,4 +1,4 @@
-"""MEGA and Skew-Fit: goals among the states seen least (peg.md section 5; Pitis et al. 2020, Pong et al. 2020).
+"""MEGA and Skew-Fit: goals among the states seen least (Pitis et al. 2020, Pong et al. 2020).
 
 The density is fitted to replayed states at the goal-update cadence; each round of episodes draws fresh candidates.
 """

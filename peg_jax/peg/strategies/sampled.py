@@ -28,6 +28,6 @@ def _env_goals(context: GoalContext, state: StrategyState, key: Key, count: int)
 
 
 REPLAYED = GoalStrategy(_replayed)  # LEXA as its paper has it: uniform over all stored states
-CHUNK_STARTS = GoalStrategy(_chunk_starts)  # trap T7: the released code only ever takes the first of a sequence
+CHUNK_STARTS = GoalStrategy(_chunk_starts)  # the released code only ever takes the first state of a sequence
 UNIFORM = GoalStrategy(_uniform)  # in the planner's bounds
 ENV_GOALS = GoalStrategy(_env_goals)  # the environment's own training goals
