@@ -1,10 +1,11 @@
 """What mkdocs does beside reading the pages under `docs/`.
 
-Pages under `benchmarks/` are read on the forge and here: links into `docs/` start one folder lower here. One more page
-is made from the figures that lie there as JSON, so that it cannot differ from them.
+Pages are read on the forge and here, where `benchmarks/` lies within `docs/`: links between the two start one folder
+lower here. One more page is made from the figures that lie there as JSON, so that it cannot differ from them.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ Every number of the files in `benchmarks/`, under the names that it has there, w
 def on_page_markdown(markdown: str, **kwargs: Any) -> str:
     """Called by mkdocs for each page."""
     del kwargs
-    return markdown.replace("](../docs/", "](../")
+    markdown = re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", markdown)  # of benchmarks/
+    return re.sub(r"\]\(\.\./((?:\.\./)*benchmarks/)", r"](\1", markdown)  # of docs/
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -22,9 +22,10 @@ MAY_CHANGE = (*options.MAY_CHANGE, "eval_repeats", "loop.bad_updates")
 class RunConfig(RunOptions, PEGConfig):
     """Train an agent that plans its own exploratory goals (PEG, ICLR 2023)."""
 
-    env: str = static("point_maze")  # environment; see `envs.registered()`
+    env: str = static("point_maze")  # environment: point_maze, walker, ant_maze or block_stack
     physics: Literal["auto", "mjx", "mujoco"] = static("auto")  # engine; auto: C MuJoCo on a CPU, else MJX
-    method: str = static("peg")  # who chooses the goals
+    # who chooses the goals: peg, peg_kde, mega, skewfit, lexa, lexa_chunk_starts, p2e, random_goals or env_goals
+    method: str = static("peg")
     steps: int = static(1_000_000)  # environment steps of each run, prefill included
     eval_repeats: int = static(1)  # evaluation episodes per goal
 

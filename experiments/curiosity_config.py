@@ -49,8 +49,10 @@ class MazeConfig:
 class CuriosityRunConfig(RunOptions, CuriosityConfig):
     """Train PPO with a bonus for exploration (Episodic Curiosity, ICLR 2019)."""
 
-    scenario: str = static("verysparse")  # task
-    method: str = static("ppo_plus_grid_oracle")  # which bonus is added
+    # task: sparse, verysparse, sparseplusdoors, noreward, norewardnofire, dense1, dense2 or ant_no_reward
+    scenario: str = static("verysparse")
+    # which bonus is added: ppo (none), ppo_plus_grid_oracle, ppo_plus_ec, ppo_plus_eco or ppo_plus_icm
+    method: str = static("ppo_plus_grid_oracle")
     r_network: str = static("")  # ppo_plus_ec: directory of a run whose R-network to use; empty trains one
     maze: MazeConfig = nested(MazeConfig)
     physics: Literal["auto", "mjx", "mujoco"] = static("auto")  # the ant's engine; auto: C MuJoCo on a CPU, else MJX

@@ -25,7 +25,7 @@ class RunOptions:
     """What the host needs to know."""
 
     method: str = static("")  # name of the method
-    preset: str = static("fast")  # bundle of defaults; options given beside it win
+    preset: str = static("fast")  # defaults: paper, fast, smoke or, for mazes, wide; options beside it win
     seed: int = static(0)  # seed of the first run; run i of several uses seed + i
     num_seeds: int = static(1)  # independent runs in one compiled program
     steps: int = static(1_000_000)  # environment steps of each run

@@ -76,7 +76,7 @@ def trajectory_starts(history: History, parity: bool = False) -> Array:
     """With which frames a trajectory begins, bool `[T, N]`, in the order of time from the oldest kept on.
 
     Trajectories end with an episode or a life. With `parity` a respawn does not end one, and the frame at `done`
-    counts as the last of the episode before it, as in the released code. Rows not yet written are trajectories of one frame, of
+    counts as the last of the episode before it. Rows not yet written are trajectories of one frame, of
     which no pair can be made.
     """
     done, respawned = (jnp.roll(flags, -oldest(history), axis=0) for flags in (history.done, history.respawned))

@@ -1,6 +1,6 @@
 """Options of the reachability network, the episodic memory and the bonus. Defaults are the published values.
 
-Source: Savinov et al. 2019 and the released code. Static fields shape the compiled program; plain floats enter as values.
+Source: Savinov et al. 2019. Static fields shape the compiled program; plain floats enter as values.
 """
 
 from typing import Any, Literal

@@ -100,7 +100,7 @@ class DisagreementConfig:
     sine_scale: float = static(0.0)  # above 0: each is a `GoalMLP` of state and action with sines of this frequency
     log: bool = static(False)  # reward the logarithm of the disagreement
     scale: float = 1.0  # factor of the intrinsic reward
-    condition: Literal["previous_action", "next_action"] = static("previous_action")  # which action the members see; as published, or textbook
+    condition: Literal["previous_action", "next_action"] = static("previous_action")  # as published, or textbook
     optimizer: OptimizerConfig = struct.field(default_factory=_model_optimizer)
 
 
@@ -144,7 +144,7 @@ class PlannerConfig:
     init_mean: tuple[float, ...] = static(())  # first mean; empty means the current observation
     std_scale: float = 1.0  # first standard deviation, in every dimension
     min_std: float = 0.0  # floor of a refitted standard deviation; the original has none
-    clip_goals: bool = static(False)  # clip the goals drawn from the final distribution to the bounds; the original does not
+    clip_goals: bool = static(False)  # clip drawn goals to the bounds; the original does not
     discount: float = 0.99  # gamma of the goal's score (`p2e_discount`)
     use_value: bool = static(True)  # score by the explorer's lambda-returns; False: by the sum of its rewards
     final_steps: int = static(10)  # imagined steps whose returns count, from the end; 0 means all of them

@@ -46,7 +46,7 @@ def _normalized(embed: Array) -> Array:
 def sample_positives(key: Key, horizon: int, rollouts: int, count: int) -> Pairs:
     """Ordered pairs (i <= j) of one rollout, i and j in 0..horizon-1, label (j - i) / horizon.
 
-    Drawn afresh at every update, which the original did only once; a state paired with itself is included, as published.
+    Drawn afresh at every update (the original: once); a state paired with itself is included, as published.
     """
     first, second = np.triu_indices(horizon)
     pair_key, rollout_key = jax.random.split(key)
