@@ -116,7 +116,7 @@ class ReachabilityConfig:
     memory: MemoryConfig = nested(MemoryConfig)
     bonus: BonusConfig = nested(BonusConfig)
     control: Control = static("none")  # for evidence: a network that learns nothing, or from labels that say nothing
-    parity: bool = static(False)  # bring back the original's bugs that change results; see docs/episodic_curiosity.md
+    parity: bool = static(False)  # bring back the original's bugs that change results; named in `reachability`
 
 
 FAST: dict[str, Any] = {

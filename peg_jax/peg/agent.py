@@ -72,7 +72,7 @@ def init(config: AgentConfig, spec: Spec, key: Key) -> AgentState:
 def update(
     config: AgentConfig, spec: Spec, state: AgentState, batches: Episode, key: Key
 ) -> tuple[AgentState, Metrics]:
-    """One full update, in the published order (peg.md section 2.7).
+    """One full update, in the published order.
 
     World model; then the achiever and the distance network from one imagined batch, both losses taken before either
     step; then the ensemble; then the explorer. Posteriors are those of the weights before the world model's step, the
