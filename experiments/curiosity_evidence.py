@@ -32,9 +32,9 @@ from experiments.curiosity_program import begun, split_params
 from experiments.evidence import portable
 from experiments.logs import TIMING, read_wall_seconds
 from experiments.r_network_stage import FOLDER, abstract_stage, stage_store
-from experiments.restored import Restored, restore_as
+from experiments.restored import CURIOSITY, CuriousRun, Restored, restore_as
 from experiments.seeds import seed_keys
-from experiments.visualize_curiosity import CURIOSITY, EARLY, CuriousRun, Seen, one_seed, see
+from experiments.visualize_curiosity import EARLY, Seen, one_seed, see
 from peg_jax.core import rng
 from peg_jax.core.config import require
 from peg_jax.core.types import Key, Params

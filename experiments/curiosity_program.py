@@ -16,6 +16,7 @@ from experiments.curiosity_config import BEFORE, BESIDE, CURIOUS, MAY_CHANGE, Cu
 from experiments.env_devices import EVERYWHERE, lying, shardings
 from experiments.options import HOST_ONLY, made_with, without
 from experiments.seeds import over_seeds, placed, seed_keys
+from experiments.traces import Lowered
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.curiosity import evaluation, offline, ppo, reachability, training, watching
@@ -35,13 +36,16 @@ WATCHED = 4
 """Environments of an evaluation, at most, on whose frames the R-network is judged."""
 
 
+EvaluateFn = Callable[[Params, Variables | None, Key], tuple[Evaluation, Metrics]]
+"""Of all seeds, [seeds, splits, environments], and of their R-networks in unseen mazes, [seeds]."""
+
+
 class Program(NamedTuple):
     """Ahead-of-time compiled functions; a call with other shapes raises instead of recompiling."""
 
     init: Callable[[Key], TrainState] | None
     epoch: Callable[[CuriosityConfig, TrainState], tuple[TrainState, Metrics]]
-    evaluate: Callable[[Params, Variables | None, Key], tuple[Evaluation, Metrics]]
-    """Of all seeds, [seeds, splits, environments], and of their R-networks in unseen mazes, [seeds]."""
+    evaluate: EvaluateFn
     install: Callable[[TrainState, RNetworkState], TrainState] | None  # an R-network into a run that begins
 
 
@@ -96,9 +100,6 @@ def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, f
 
         return over_seeds(epoch, config.num_seeds, (SEED_AXES,), (SEED_AXES, 0))(state)
 
-    def run_evaluate(params: Params, variables: Variables | None, key: Key) -> tuple[Evaluation, Metrics]:
-        return over_seeds(partial(_evaluate, config, task), config.num_seeds, (0, 0, 0), 0)(params, variables, key)
-
     with compiling("training and evaluation"), ThreadPoolExecutor() as pool:
         options, make = compiler_options(config), partial(lower, config, task.env)
         stays = shardings(state, config.env_devices)
@@ -106,10 +107,24 @@ def compile_program(config: CuriosityRunConfig, task: Task, state: TrainState, f
         init = pool.submit(start.compile, options) if start else None
         train = make("epoch", run_epoch, config.algorithm(), state, donate=1, stay=stays and (stays, None))
         epoch = pool.submit(train.compile, options)
-        shown = state.seed.learner.params, r_variables(config, state), seed_keys(config)
-        evaluate = pool.submit(make("evaluation", run_evaluate, *shown).compile, options)
+        evaluate = pool.submit(_lower_evaluation(config, task, state).compile, options)
     install = jax.jit(_install(config, task), donate_argnums=0) if fresh and config.method == BEFORE else None
     return Program(init.result() if init else None, epoch.result(), evaluate.result(), install)
+
+
+def compile_evaluation(config: CuriosityRunConfig, task: Task, state: TrainState) -> EvaluateFn:
+    """The evaluation alone, for a run that is not trained further; `state` may be abstract."""
+    config = _compiled_part(config)
+    with compiling("evaluation"):
+        return _lower_evaluation(config, task, state).compile(compiler_options(config))
+
+
+def _lower_evaluation(config: CuriosityRunConfig, task: Task, state: TrainState) -> Lowered:
+    def run_evaluate(params: Params, variables: Variables | None, key: Key) -> tuple[Evaluation, Metrics]:
+        return over_seeds(partial(_evaluate, config, task), config.num_seeds, (0, 0, 0), 0)(params, variables, key)
+
+    shown = state.seed.learner.params, r_variables(config, state), seed_keys(config)
+    return lower(config, task.env, "evaluation", run_evaluate, *shown)
 
 
 def _compiled_part(config: CuriosityRunConfig) -> CuriosityRunConfig:

@@ -7,41 +7,54 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments import pictures
+from experiments import evaluate_curiosity, pictures, weights
 from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
 from experiments.program import compile_evaluation
-from experiments.restored import restore
+from experiments.programs import program_of
+from experiments.restored import CURIOSITY, GoalRun, existing, restore, restore_as
 from experiments.seeds import evaluation_keys
 from experiments.tables import success_table, write_evaluation
-from experiments.weights import load
 from peg_jax.core.config import require
+from peg_jax.peg.evaluation import Evaluation
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
-    """Evaluate a checkpoint: per-goal success and an animation per seed."""
+    """Evaluate a checkpoint: success by goal, or reward and coverage in mazes, and an animation per seed."""
 
     logdir: str = ""  # run directory
     pretrained: str = ""  # instead of a run: weights that come with the project, such as point_maze
     step: int = -1  # checkpoint to read, in environment steps; -1 is the newest intact one
-    repeats: int = 0  # evaluation episodes per goal; 0 means the run's own number
+    repeats: int = 0  # episodes per goal, or mazes; 0 means the run's own number
 
 
 def run(arguments: Sequence[str]) -> int:
     """Evaluate as the command line says; returns the exit code."""
     options = parse(EvaluateConfig, arguments, EvaluateConfig())
     require(options.repeats >= 0, "repeats", options.repeats, "it cannot be negative")
-    enable_compilation_cache()
-    console = Console()
     hint = "name a run (--logdir) or weights (--pretrained), not both"
     require(not (options.logdir and options.pretrained), "pretrained", options.pretrained, hint)
-    loaded = load(options.pretrained) if options.pretrained else restore(options.logdir, options.step, console)
-    directory, config, task, state, step = loaded
-    config = dataclasses.replace(config, eval_repeats=options.repeats or config.eval_repeats)
-    evaluate = compile_evaluation(config, task, state)
-    evaluation = evaluate(config.algorithm(), state.seed.agent, evaluation_keys(config, step))
+    enable_compilation_cache()
+    console, name = Console(), options.pretrained
+    if (weights.program_of(name) if name else program_of(existing(options.logdir))) == "episodic_curiosity":
+        explorer = weights.load_curious(name) if name else restore_as(CURIOSITY, options.logdir, options.step, console)
+        evaluate_curiosity.show(explorer, evaluate_curiosity.evaluate(explorer, options.repeats), console)
+    else:
+        show(weights.load(name) if name else restore(options.logdir, options.step, console), options.repeats, console)
+    return 0
 
+
+def evaluate(run: GoalRun, repeats: int) -> Evaluation:
+    """Success by goal, a leading axis over seeds; `repeats` 0 is the run's own number of episodes per goal."""
+    config = dataclasses.replace(run.config, eval_repeats=repeats or run.config.eval_repeats)
+    program = compile_evaluation(config, run.task, run.state)
+    return program(config.algorithm(), run.state.seed.agent, evaluation_keys(config, run.step))
+
+
+def show(run: GoalRun, repeats: int, console: Console) -> None:
+    """Evaluate a run of PEG or one of its baselines; print and write the table, and draw the rollouts."""
+    (directory, config, task, _, step), evaluation = run, evaluate(run, repeats)
     console.print(success_table(task, evaluation, f"success after {step:,} environment steps"))
     output = directory.path / "evaluation"
     write_evaluation(output / f"success_{step}.json", task, evaluation, step)
@@ -51,7 +64,6 @@ def run(arguments: Sequence[str]) -> int:
         pictures.draw_evaluation(path, task, one, step)
         console.print(f"animation   {path}.gif", soft_wrap=True)
     console.print(f"table       {output / f'success_{step}.json'}", soft_wrap=True)
-    return 0
 
 
 if __name__ == "__main__":

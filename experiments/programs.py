@@ -67,11 +67,18 @@ def program_of(directory: RunDirectory) -> ProgramName:
     Raises:
         RunError: there is no run, or its options cannot be read.
     """
-    options = directory.read_config()
+    try:
+        return program_named(directory.read_config())
+    except KeyError:
+        raise RunError(f"{directory.path} is of no known program") from None
+
+
+def program_named(options: dict[str, Any]) -> ProgramName:
+    """Which program has these options; a KeyError if none has."""
     for name, training in PROGRAMS.items():
         if training.task in options:
             return name
-    raise RunError(f"{directory.path} is of no known program")
+    raise KeyError
 
 
 def final_score(names: Sequence[str], directory: RunDirectory) -> float:

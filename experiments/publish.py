@@ -3,16 +3,16 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from experiments import weights
+from experiments import evaluate, evaluate_curiosity, weights
 from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
 from experiments.evidence import portable
-from experiments.program import compile_evaluation
-from experiments.restored import restore
-from experiments.seeds import evaluation_keys
+from experiments.programs import program_of
+from experiments.restored import CURIOSITY, PEG, CuriousRun, GoalRun, existing, restore_as
 from peg_jax.core.config import require
 
 
@@ -23,7 +23,7 @@ class PublishConfig:
     logdir: str = ""  # run directory
     name: str = ""  # what they are called
     step: int = -1  # checkpoint to read, in environment steps; -1 is the newest intact one
-    repeats: int = 40  # evaluation episodes per goal for the scores
+    repeats: int = 40  # evaluation episodes per goal, or mazes, for the scores
     output: str = str(weights.FOLDER)  # folder of the weights
 
 
@@ -33,23 +33,29 @@ def run(arguments: Sequence[str]) -> int:
     require(options.name.isidentifier(), "name", options.name, "letters, digits and underscores, such as point_maze")
     require(options.repeats >= 1, "repeats", options.repeats, "it must be at least 1")
     enable_compilation_cache()
-    console = Console()
-    restored = restore(options.logdir, options.step, console)
-    config = dataclasses.replace(restored.config, eval_repeats=options.repeats)
-    require(config.num_seeds == 1, "logdir", options.logdir, "it holds several seeds; publish a run of one")
-    evaluate = compile_evaluation(config, restored.task, restored.state)
-    scores = evaluate(config.algorithm(), restored.state.seed.agent, evaluation_keys(config, restored.step))
+    console, explores = Console(), program_of(existing(options.logdir)) == "episodic_curiosity"
+    restored: Any = restore_as(CURIOSITY if explores else PEG, options.logdir, options.step, console)
+    require(restored.config.num_seeds == 1, "logdir", options.logdir, "it holds several seeds; publish a run of one")
     start = restored.directory.read_starts()[0]
     facts = {
         "command": portable(start["command"]),
         "revision": start["git_revision"],
         "updates": int(restored.state.progress.updates),
-        "episodes_per_goal": options.repeats,
-        "success": {name: [round(float(x), 3) for x in values[0]] for name, values in scores.success.items()},
     }
+    facts |= _scores_in_mazes(restored, options.repeats) if explores else _scores_by_goal(restored, options.repeats)
     file = weights.publish(restored, options.name, facts, Path(options.output))
     console.print(f"weights   {file}", soft_wrap=True)
     return 0
+
+
+def _scores_by_goal(run: GoalRun, episodes: int) -> dict[str, Any]:
+    success = evaluate.evaluate(run, episodes).success
+    scores = {name: [round(float(x), 3) for x in values[0]] for name, values in success.items()}
+    return {"episodes_per_goal": episodes, "success": scores}
+
+
+def _scores_in_mazes(run: CuriousRun, episodes: int) -> dict[str, Any]:
+    return {"episodes": episodes, "scores": evaluate_curiosity.means(evaluate_curiosity.evaluate(run, episodes))}
 
 
 if __name__ == "__main__":

@@ -6,10 +6,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.console import Console
 
+from experiments import curiosity_config, curiosity_program
 from experiments.config import RunConfig
+from experiments.curiosity_config import CuriosityRunConfig
 from experiments.program import abstract_state, checkpoint_store, run_task
 from peg_jax.core.config import ConfigError, require
 from peg_jax.core.environment import Task
+from peg_jax.curiosity import task as curious
+from peg_jax.curiosity import training as curious_training
 from peg_jax.peg.training import TrainState
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
@@ -30,6 +34,12 @@ class Kind(NamedTuple, Generic[C, T, S]):
 
 
 PEG = Kind(RunConfig, run_task, abstract_state, checkpoint_store)
+CURIOSITY = Kind(
+    CuriosityRunConfig,
+    curiosity_config.run_task,
+    curiosity_program.abstract_state,
+    curiosity_program.checkpoint_store,
+)
 
 
 class Restored(NamedTuple, Generic[C, T, S]):
@@ -42,7 +52,24 @@ class Restored(NamedTuple, Generic[C, T, S]):
     step: int  # environment steps after which it was saved
 
 
-def restore(logdir: str, step: int, console: Console) -> Restored[RunConfig, Task, TrainState]:
+GoalRun = Restored[RunConfig, Task, TrainState]
+CuriousRun = Restored[CuriosityRunConfig, curious.Task, curious_training.TrainState]
+
+
+def existing(logdir: str) -> RunDirectory:
+    """The directory of a run.
+
+    Raises:
+        ConfigError: none is named, or there is no run in it.
+    """
+    require(bool(logdir), "logdir", logdir, "name the directory of a run")
+    directory = RunDirectory(logdir)
+    if not directory.exists():
+        raise ConfigError(f"--logdir={logdir} cannot work: there is no run; it should hold a config.json")
+    return directory
+
+
+def restore(logdir: str, step: int, console: Console) -> GoalRun:
     """`restore_as` for a run of PEG or one of its baselines."""
     return restore_as(PEG, logdir, step, console)
 
@@ -54,10 +81,7 @@ def restore_as(kind: Kind[C, T, S], logdir: str, step: int, console: Console) ->
         ConfigError: no run is named or there is none.
         RunError: it is of another kind, or no checkpoint can be used.
     """
-    require(bool(logdir), "logdir", logdir, "name the directory of a run")
-    directory = RunDirectory(logdir)
-    if not directory.exists():
-        raise ConfigError(f"--logdir={logdir} cannot work: there is no run; it should hold a config.json")
+    directory = existing(logdir)
     config = directory.read_config_as(kind.config)
     task = kind.run_task(config)
     store = kind.checkpoint_store(config, directory, partial(print_line, console))

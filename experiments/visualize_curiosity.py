@@ -15,8 +15,8 @@ from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
 from experiments.curiosity_config import ANT, CuriosityRunConfig, run_task
 from experiments.curiosity_pictures import Watched, draw_watched
-from experiments.curiosity_program import abstract_state, checkpoint_store, split_params
-from experiments.restored import Kind, Restored, restore_as
+from experiments.curiosity_program import split_params
+from experiments.restored import CURIOSITY, CuriousRun, restore_as
 from experiments.seeds import seed_keys
 from peg_jax.core import rng
 from peg_jax.core.config import require
@@ -24,15 +24,13 @@ from peg_jax.core.types import Key
 from peg_jax.curiosity import training, watching
 from peg_jax.curiosity.intrinsic import Appraisal
 from peg_jax.curiosity.task import Task
-from peg_jax.curiosity.training import SeedState, TrainState
+from peg_jax.curiosity.training import SeedState
 from peg_jax.curiosity.watching import Act, Episodes
 
-CURIOSITY = Kind(CuriosityRunConfig, run_task, abstract_state, checkpoint_store)
 EARLY = 20  # steps after which firing at a wall should bring nothing
 MOST_FRAMES = 300  # of a video; of a longer episode steps are left out
 
 Behaviour = Literal["policy", "nothing", "random", "fire"]
-CuriousRun = Restored[CuriosityRunConfig, Task, TrainState]
 
 
 @dataclasses.dataclass(frozen=True)

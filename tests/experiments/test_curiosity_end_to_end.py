@@ -4,16 +4,20 @@ import csv
 import json
 import signal
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import imageio.v3 as iio
+import jax
 import numpy as np
 import pytest
+from rich.console import Console
 
-from experiments import curiosity_evidence
+from experiments import curiosity_evidence, weights
 from experiments.curiosity_config import CuriosityRunConfig, run_task
 from experiments.curiosity_pictures import CHART_HEIGHT
 from experiments.curiosity_program import abstract_state, checkpoint_store
+from experiments.restored import CURIOSITY, restore_as
 from peg_jax.run.checkpoint import CheckpointStore
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.media import CAPTION_HEIGHT
@@ -44,6 +48,17 @@ def test_an_explorer_is_watched_with_what_it_visited_and_remembers(shown: dict[s
     assert marked[0] < 100 < 500 < marked.max()  # at first the agent stands on the only one
     assert all(np.abs(part[0] - part[-1]).mean() > 0.1 for part in (view, above, charts))
     assert view.std() > 20
+
+
+def test_what_an_explorer_has_learned_is_published_and_read(shown: dict[str, str], tmp_path: Path) -> None:
+    run = restore_as(CURIOSITY, f"{shown['cwd']}/runs/maze", -1, Console())
+    weights.publish(run, "walks", {"episodes": 0}, tmp_path)
+    assert weights.program_of("walks", tmp_path) == "episodic_curiosity"
+    read, ours = weights.load_curious("walks", tmp_path), run.state.seed
+    assert (read.config, read.step) == (run.config, 1024)
+    parts = ("learner.params", "bonus.network.variables")
+    for found, expected in ((attrgetter(part)(seed) for seed in (read.state.seed, ours)) for part in parts):
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 @dataclass
