@@ -1,6 +1,7 @@
 """The real commands of Episodic Curiosity, at `smoke` size: those that are shown, and training in two parts."""
 
 import csv
+import dataclasses
 import json
 import signal
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import curiosity_evidence, weights
+from experiments import curiosity_evidence, evaluate_curiosity, weights
 from experiments.curiosity_config import CuriosityRunConfig, run_task
 from experiments.curiosity_pictures import CHART_HEIGHT
 from experiments.curiosity_program import abstract_state, checkpoint_store
@@ -59,6 +60,13 @@ def test_what_an_explorer_has_learned_is_published_and_read(shown: dict[str, str
     parts = ("learner.params", "bonus.network.variables")
     for found, expected in ((attrgetter(part)(seed) for seed in (read.state.seed, ours)) for part in parts):
         jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_the_weights_that_come_with_the_project_find_the_goal_of_a_room() -> None:
+    run = weights.load_curious("maze3d_room")
+    quick = dataclasses.replace(run.config, optimization=0, eval_envs=16)
+    scores = evaluate_curiosity.means(evaluate_curiosity.evaluate(run._replace(config=quick), 0))
+    assert min(scores["test"]["reward"][0], scores["validation"]["reward"][0]) > 25  # a random policy: 8
 
 
 @dataclass
