@@ -22,6 +22,7 @@ from experiments.curiosity_program import (
 )
 from experiments.host import Host
 from experiments.memory import Growing
+from experiments.pictures import enlarged
 from experiments.r_network_stage import load_r_networks, require_stage_memory, train_r_networks, trains_r_network
 from experiments.seeds import evaluation_keys
 from peg_jax.core.types import Key, Metrics, Params
@@ -48,6 +49,7 @@ CURVES = (
     "similarity",
     "valid_r_acc",
 )
+VIDEO_WIDTH = 168  # of the view and of the map, pixels, at least
 VIDEO_FRAMES = 300  # at most; a longer episode is shown with steps left out
 
 
@@ -163,14 +165,11 @@ def memory_needs(config: CuriosityRunConfig, template: TrainState) -> tuple[dict
 
 
 def video(pictures: Pictures) -> np.ndarray:
-    """The view, enlarged, beside the map: uint8 `[T, H, W, 3]`."""
+    """The view beside the map, both enlarged: uint8 `[T, H, W, 3]`."""
     shown, above, alive = map(np.asarray, pictures)
     length = max(1, int(alive.sum()))
     chosen = np.linspace(0, length - 1, min(length, VIDEO_FRAMES)).astype(int)
-    factor = max(1, 168 // shown.shape[1])
-    view = shown[chosen].repeat(factor, axis=1).repeat(factor, axis=2)
-    above = above[chosen].repeat(2, axis=1).repeat(2, axis=2)
-    return tile([view, above], columns=2)
+    return tile([enlarged(shown[chosen], VIDEO_WIDTH), enlarged(above[chosen], VIDEO_WIDTH)], columns=2)
 
 
 class RewardTable:
