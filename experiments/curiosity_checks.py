@@ -1,6 +1,7 @@
 """Options of the reachability network that cannot work."""
 
 from peg_jax.core.config import require
+from peg_jax.curiosity.r_network import PLAIN_KERNELS
 from peg_jax.curiosity.reachability_config import OfflineConfig, OnlineConfig, PairConfig, ReachabilityConfig
 
 
@@ -24,6 +25,8 @@ def _validate_network(config: ReachabilityConfig) -> None:
     network = config.network
     widths = network.widths
     require(bool(widths) and min(widths) >= 1, "reachability.network.widths", widths, "name at least one, all above 0")
+    plain = network.encoder == "plain" and len(widths) != len(PLAIN_KERNELS)
+    require(not plain, "reachability.network.widths", widths, f"a plain encoder has {len(PLAIN_KERNELS)} of them")
     _at_least_one("reachability.network", network, "blocks", "embedding", "units", "layers")
     _between("reachability.network.momentum", network.momentum, 0.0, 1.0)
 

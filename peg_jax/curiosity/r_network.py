@@ -1,7 +1,7 @@
 """The reachability network: can one observation be reached from another within k steps? (Savinov et al. 2019)
 
-A siamese residual encoder makes an embedding of each frame; a comparator makes of two embeddings the probability that
-they lie at most k steps apart, here called similarity.
+A siamese encoder, as published a residual network, makes an embedding of each frame; a comparator makes of two
+embeddings the probability that they lie at most k steps apart, here called similarity.
 """
 
 from functools import partial
@@ -20,6 +20,9 @@ from peg_jax.curiosity.reachability_config import RNetworkConfig
 
 _HE = nn.initializers.he_normal()
 _HE_OF_A_HALF = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")  # a half sees half of the fan-in
+
+PLAIN_KERNELS, PLAIN_STRIDES = (8, 4, 3), (4, 2, 1)
+"""Of the plain encoder's convolutions."""
 
 
 @struct.dataclass
@@ -145,6 +148,27 @@ class Encoder(nn.Module):
         return nn.Dense(config.embedding, kernel_init=_HE, dtype=dtype, name="out")(x).astype(jnp.float32)
 
 
+class PlainEncoder(nn.Module):
+    """Three convolutions and a dense layer that knows where in the view things are; no batch norm. Not published.
+
+    Frames `[B, H, W, C]` in 0..255 -> embeddings `[B, E]`.
+    """
+
+    config: RNetworkConfig
+
+    @nn.compact
+    def __call__(self, frames: Array, train: bool) -> Array:
+        """Apply the network, which is the same in training."""
+        del train
+        dtype = jnp.dtype(self.config.dtype)
+        x = frames.astype(dtype) / 255.0 - 0.5
+        layers = zip(self.config.widths, PLAIN_KERNELS, PLAIN_STRIDES, strict=True)
+        for index, (channels, kernel, stride) in enumerate(layers):
+            x = nn.relu(_Conv(channels, kernel, stride, "SAME", dtype, name=f"conv_{index}")(x))
+        x = x.reshape(x.shape[0], -1)
+        return nn.Dense(self.config.embedding, kernel_init=_HE, dtype=dtype, name="out")(x).astype(jnp.float32)
+
+
 class Comparator(nn.Module):
     """Two embeddings -> two logits; the second is that of "reachable". The order matters: (current, remembered).
 
@@ -200,7 +224,8 @@ class RNetwork(nn.Module):
 
     def setup(self) -> None:
         """Declare both."""
-        self.encoder, self.comparator = Encoder(self.config), Comparator(self.config)
+        encoder = PlainEncoder if self.config.encoder == "plain" else Encoder
+        self.encoder, self.comparator = encoder(self.config), Comparator(self.config)
 
     def embed(self, frames: Array) -> Array:
         """Embeddings `[B, E]` of frames `[B, H, W, C]`, by the running statistics."""

@@ -18,9 +18,10 @@ Control = Literal["none", "untrained", "shuffled_labels"]
 
 @struct.dataclass
 class RNetworkConfig:
-    """Siamese residual encoder and comparator; the defaults are the published ResNet-18."""
+    """Siamese encoder and comparator; the defaults are the published ResNet-18."""
 
-    widths: tuple[int, ...] = static((64, 128, 256, 512))  # channels of each stage; every stage but the first halves
+    encoder: Literal["residual", "plain"] = static("residual")  # plain: three strided convolutions, many times as fast
+    widths: tuple[int, ...] = static((64, 128, 256, 512))  # channels; of residual stages, all but the first halve
     blocks: int = static(2)  # residual blocks per stage
     embedding: int = static(512)  # size of an embedding
     units: int = static(512)  # width of the comparator
@@ -120,16 +121,18 @@ class ReachabilityConfig:
 
 
 FAST: dict[str, Any] = {
-    "network.widths": (16, 32, 64),
-    "network.blocks": 1,
+    "network.encoder": "plain",
+    "network.widths": (16, 32, 32),
+    "network.compares": "difference",
     "network.embedding": 64,
     "network.units": 64,
     "network.layers": 2,
     "network.momentum": 0.98,
-    "offline.steps": 131_072,
-    "offline.validation_steps": 16_384,
-    "offline.epochs": 30,
-    "offline.optimizer.learning_rate": 1e-3,  # ECO's; the published 1e-4 is laid out for 200,000 updates
+    "offline.steps": 196_608,
+    "offline.validation_steps": 32_768,
+    "offline.epochs": 40,
+    "offline.batch": 256,
+    "offline.optimizer.learning_rate": 2e-3,  # the published 1e-4 is laid out for 200,000 updates
     "online.history": 65_536,
     "online.interval": 65_536,
     "online.passes": 2,
@@ -138,7 +141,7 @@ FAST: dict[str, Any] = {
 
 SMOKE: dict[str, Any] = {
     **FAST,
-    "network.widths": (8,),
+    "network.widths": (8, 8, 8),
     "network.embedding": 16,
     "network.units": 16,
     "memory.capacity": 16,

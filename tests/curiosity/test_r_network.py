@@ -88,9 +88,12 @@ def test_similarity_by_halves_is_that_of_the_whole_network(ran: Ran) -> None:
     assert not np.allclose(ran.compared(ran.frames[1], ran.frames[0]), pairs, rtol=1e-3)  # the order matters
 
 
-def test_a_comparator_of_differences_takes_equal_frames_alike_and_knows_no_order(ran: Ran) -> None:
-    net = RNetwork(dataclasses.replace(CONFIG, compares="difference"))
-    frames = ran.frames // 64  # of a network whose norms know nothing yet, bright pixels drive the output to its ends
+@pytest.mark.parametrize("encoder", ["residual", "plain"])
+def test_a_comparator_of_differences_takes_equal_frames_alike_and_knows_no_order(ran: Ran, encoder: str) -> None:
+    # Of residual networks whose norms know nothing yet, bright pixels drive the output to its ends.
+    widths, darker = {"residual": (CONFIG.widths, 64), "plain": ((8, 8, 8), 1)}[encoder]
+    net = RNetwork(dataclasses.replace(CONFIG, encoder=encoder, widths=widths, compares="difference"))
+    frames = ran.frames // darker
     first, second = frames
 
     @jax.jit
