@@ -76,7 +76,9 @@ def test_an_environment_without_cells_is_compared_by_its_success(tmp_path: Path)
     assert (summary["metric"], summary["methods"]["peg"]["per_goal"]) == ("success", [1.0, 0.5])
     assert final_score(SUCCESS, RunDirectory(tmp_path / "walks")) == 0.75
     assert evidence.run(["--runs", str(tmp_path / "walks"), f"--output={tmp_path / 'page'}"]) == 0
-    assert "| 0 | 3,000 | 300 | 0.5 | 0.75 | 0.75 | 1.0 | 0.5 |" in (tmp_path / "page" / "README.md").read_text()
+    assert (
+        "| 0 | 3,000 | 300 | 0.5 | 0.75 | 0.75 | never | 1.0 | 0.5 |" in (tmp_path / "page" / "README.md").read_text()
+    )
     with pytest.raises(RunError, match=r"--metric=success_cell cannot work: .*walks has only success"):
         compare.gather(runs, "success_cell")
 
