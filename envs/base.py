@@ -4,6 +4,7 @@ import abc
 from typing import Generic, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnax.environments import environment, spaces
 
@@ -77,6 +78,10 @@ class GoalEnvironment(
     @abc.abstractmethod
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
         """Whether goals are met, per metric name: two `[..., D]` that broadcast give bool `[...]`."""
+
+    def distance(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
+        """How far goals are: two `[..., D]` that broadcast give `[...]`, in the goal's units."""
+        return jnp.linalg.norm(achieved - desired, axis=-1)
 
     @property
     def symmetries(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from experiments import compare_plots
 from experiments.cli import main, parse
 from experiments.compare_curiosity import Explorer, read_explorer, write_study
 from experiments.config import MAY_CHANGE, RunConfig
-from experiments.evidence import Evidence, collect, measure
+from experiments.evidence import Evidence, collect
 from experiments.extras import load
 from experiments.find import read_runs
 from experiments.intervals import interval, probability_of_improvement
@@ -27,6 +27,7 @@ from experiments.logs import GOALS, read_goals
 from experiments.presets import preset
 from experiments.program import run_task
 from experiments.programs import program_of
+from experiments.success import measure
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
 from peg_jax.run.progress import print_line

@@ -17,6 +17,7 @@ from rich.console import Console
 from experiments.cli import main, parse
 from experiments.config import RunConfig
 from experiments.logs import TIMING, read_wall_seconds
+from experiments.success import SUCCESS, measure
 from peg_jax.core.config import require
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
@@ -24,7 +25,7 @@ from peg_jax.run.metrics import read_metrics
 from peg_jax.run.plots import learning_curves
 
 Evidence = dict[str, Any]
-SUCCESS = ("success", "success_cell")
+CLOSEST = "closest"  # how near the goals the episodes came, in the goal's units
 SOLVED = 0.9  # of the episodes, over all goals and toward goal 0
 
 
@@ -72,17 +73,14 @@ def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
         "updates": [int(updates[step]) for step in steps],
         "wall_seconds": [wall[step] for step in steps],
     }
-    for metric in known:
-        goals = [name for name in series if name.startswith(f"max_eval_metric_{metric}/goal_") and name[-1].isdigit()]
+    prefixes = {metric: f"max_eval_metric_{metric}" for metric in known} | {CLOSEST: "eval_closest"}
+    for metric, prefix in prefixes.items():
+        goals = [name for name in series if name.startswith(f"{prefix}/goal_") and name[-1].isdigit()]
         goals.sort(key=lambda name: int(name.rpartition("_")[2]))
-        table = np.stack([series[name].values for name in goals], axis=1)
-        found[metric] = np.round(table[: len(steps)], 4).tolist()
+        if goals and set(steps) <= set(series[goals[0]].steps.tolist()):  # earlier versions logged no `closest`
+            table = np.stack([series[name].values for name in goals], axis=1)
+            found[metric] = np.round(table[np.isin(series[goals[0]].steps, steps)], 4).tolist()
     return found
-
-
-def measure(seed: Evidence) -> str:
-    """Which success a seed is judged by: by cell where the environment has cells."""
-    return next(metric for metric in reversed(SUCCESS) if metric in seed)
 
 
 def portable(command: str) -> str:
@@ -135,6 +133,9 @@ def write_page(folder: Path) -> Path:
         reached = np.array([seed[measure(seed)][: len(shared)] for seed in evidence["seeds"]])  # [seeds, T, G]
         panels["mean of all goals"][name] = (np.array(shared), reached.mean(axis=-1))
         panels["goal 0"][name] = (np.array(shared), reached[..., 0])
+        nearest = [seed[CLOSEST][: len(shared)] for seed in evidence["seeds"] if CLOSEST in seed]
+        if len(nearest) == len(evidence["seeds"]):
+            panels["closest to the goals, mean"][name] = (np.array(shared), np.mean(nearest, axis=-1))
         lines += [
             f"## {name}",
             "",
@@ -146,7 +147,9 @@ def write_page(folder: Path) -> Path:
         ]
         lines += ["|---" * (7 + reached.shape[-1]) + "|"]
         lines += [_row(seed) for seed in evidence["seeds"]] + [""]
-    learning_curves(folder / "curves.png", panels, ranges=dict.fromkeys(panels, (-0.02, 1.02)))
+        lines += [_nearest(seed) for seed in evidence["seeds"] if CLOSEST in seed] + [""]
+    shares = dict.fromkeys(("mean of all goals", "goal 0"), (-0.02, 1.02))
+    learning_curves(folder / "curves.png", panels, ranges=shares)
     page = folder / "README.md"
     page.write_text("\n".join(lines).rstrip() + "\n")
     return page
@@ -165,6 +168,11 @@ def _machine(evidence: Evidence) -> str:
 
 def _heads(goals: int) -> str:
     return " | ".join(f"goal {index}" for index in range(goals))
+
+
+def _nearest(seed: Evidence) -> str:
+    first, last = (", ".join(f"{value:.2f}" for value in seed[CLOSEST][index]) for index in (0, -1))
+    return f"* Seed {seed['seed']}, closest to each goal at the first evaluation: {first}; at the last: {last}."
 
 
 def _row(seed: Evidence) -> str:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.success import SUCCESS_SERIES
 from peg_jax.core.environment import EnvParams, GoalEnvironment, Task
 from peg_jax.core.replay import Episode
 from peg_jax.core.types import Array
@@ -23,8 +24,7 @@ MAP_PLACES = 40  # along each side of a map of distances
 MOST_FRAMES, MOST_GOALS = 100, 16  # of an animation; of more, every second, third, ... is shown
 
 CURVES = (
-    "max_eval_metric_success_cell/goal_all",
-    "max_eval_metric_success/goal_all",
+    *SUCCESS_SERIES,
     "max_train_log_subgoal_success",
     "train_log_subgoal_time",
     "observation_loss",

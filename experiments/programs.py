@@ -10,14 +10,13 @@ from experiments.cli import parse_run
 from experiments.config import RunConfig
 from experiments.curiosity_config import CuriosityRunConfig, parse_curious, run_task
 from experiments.r_network_stage import stage_sizes, trains_r_network
+from experiments.success import SUCCESS_SERIES
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError
 from peg_jax.run.metrics import read_metrics
 from peg_jax.run.progress import state_bytes
 
 ProgramName = Literal["peg", "episodic_curiosity"]
-SUCCESS = tuple(f"max_eval_metric_{metric}/goal_all" for metric in ("success_cell", "success"))
-"""Success over all goals: by cell, where the environment has cells, or else."""
 
 
 class Training(NamedTuple):
@@ -49,7 +48,7 @@ def _bytes(tree: Any) -> int:
 
 PROGRAMS: dict[ProgramName, Training] = {
     "peg": Training(
-        lambda arguments: parse_run(RunConfig, arguments)[0], "env", lambda _: ("success", SUCCESS), _peg_bytes
+        lambda arguments: parse_run(RunConfig, arguments)[0], "env", lambda _: ("success", SUCCESS_SERIES), _peg_bytes
     ),
     "episodic_curiosity": Training(
         lambda arguments: parse_curious(arguments)[0],

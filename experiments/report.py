@@ -27,8 +27,8 @@ from experiments.curiosity_trainer import CURVES as CURIOSITY_CURVES
 from experiments.find import read_runs
 from experiments.logs import GOALS, TIMING, read_goals, read_wall_seconds
 from experiments.program import run_task
-from experiments.programs import SUCCESS
 from experiments.report_page import Figure, RunView, render_page
+from experiments.success import SUCCESS_SERIES
 from peg_jax.run.config_json import flatten
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, replacing
@@ -37,7 +37,7 @@ from peg_jax.run.plots import Curve, learning_curves
 from peg_jax.run.progress import print_line
 
 CURVES = (*pictures.CURVES, *CURIOSITY_CURVES)
-RESULTS = (*SUCCESS, "test_reward", "test_coverage")  # the first that a run has is shown
+RESULTS = (*SUCCESS_SERIES, "test_reward", "test_coverage")  # the first that a run has is shown
 WINDOWS = 4  # parts of training whose goals are shown apart
 MOST_DOTS = 1_500  # on one map
 DRAWN_ANEW = ("learning_curves", "goals")

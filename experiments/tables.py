@@ -19,12 +19,15 @@ def success_table(task: Task, evaluation: Evaluation, title: str) -> Table:
     for name in evaluation.success:
         table.add_column(name, justify="right")
     table.add_column("steps", justify="right")
+    table.add_column("closest", justify="right")
     values = {name: np.asarray(value).mean(axis=0) for name, value in evaluation.success.items()}
-    steps = np.asarray(evaluation.steps).mean(axis=0)
+    steps, closest = (np.asarray(value).mean(axis=0) for value in (evaluation.steps, evaluation.closest))
     for index, label in enumerate(task.env.eval_goal_names):
         row = [f"{value[index]:.2f}" for value in values.values()]
-        table.add_row(str(index), label, *row, f"{steps[index]:.0f}", end_section=index == len(steps) - 1)
-    table.add_row("all", "", *(f"{value.mean():.2f}" for value in values.values()), f"{steps.mean():.0f}")
+        row += [f"{steps[index]:.0f}", f"{closest[index]:.2f}"]
+        table.add_row(str(index), label, *row, end_section=index == len(steps) - 1)
+    row = [f"{value.mean():.2f}" for value in values.values()]
+    table.add_row("all", "", *row, f"{steps.mean():.0f}", f"{closest.mean():.2f}")
     return table
 
 
@@ -32,7 +35,8 @@ def write_evaluation(path: Path, task: Task, evaluation: Evaluation, env_steps: 
     """The same as JSON: per metric and seed, one number per goal."""
     success = {name: np.asarray(value).tolist() for name, value in evaluation.success.items()}
     goals = list(task.env.eval_goal_names)
-    write_json(path, {"env_steps": env_steps, "goals": goals, "success": success})
+    closest = np.asarray(evaluation.closest).tolist()
+    write_json(path, {"env_steps": env_steps, "goals": goals, "success": success, "closest": closest})
 
 
 def print_summary(console: Console, task: Task, evaluation: Evaluation, paths: list[Path], env_steps: int) -> None:

@@ -29,6 +29,7 @@ from experiments.program import (
     take_shown,
 )
 from experiments.seeds import evaluation_keys, whole
+from experiments.success import measure
 from peg_jax.peg.evaluation import Evaluation, evaluation_metrics
 from peg_jax.peg.strategies.planned import PlannedGoals
 from peg_jax.peg.training import CycleLog, TrainState
@@ -70,9 +71,8 @@ class Trainer(Host[RunConfig, Evaluation]):
         self._log(log, before)
 
     def success(self, evaluation: Evaluation) -> float:
-        """Mean success over goals, in Point Maze by cell."""
-        held = evaluation.success
-        return float(held.get("success_cell", held["success"]).mean())
+        """Mean over seeds and goals of the success that counts."""
+        return float(evaluation.success[measure(evaluation.success)].mean())
 
     def _log(self, log: CycleLog, before: int) -> None:
         metrics, goals, went = self.fetch((log.metrics, log.goals, log.go_steps))

@@ -95,7 +95,11 @@ class AntMaze(MujocoEnvironment):
 
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
         """Nearer than a metre in x and y: two `[..., 29]` -> bool `[...]`."""
-        return {"success": jnp.linalg.norm((achieved - desired)[..., :2], axis=-1) < SUCCESS_DISTANCE}
+        return {"success": self.distance(achieved, desired) < SUCCESS_DISTANCE}
+
+    def distance(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
+        """Metres in x and y, through walls: two `[..., 29]` -> `[...]`."""
+        return jnp.linalg.norm((achieved - desired)[..., :2], axis=-1)
 
     @property
     def map_labels(self) -> tuple[str, str]:

@@ -150,11 +150,14 @@ class BlockStack(MujocoEnvironment):
 
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
         """All four positions within 0.03 m, and per block whether it is high: two `[..., 14]` -> bool `[...]`."""
-        achieved, desired = _positions(achieved), _positions(desired)
-        near = jnp.linalg.norm(achieved - desired, axis=-1) < SUCCESS_DISTANCE
-        shape = near.shape[:-1]
-        high = {f"obj{i}_above_0.50": jnp.broadcast_to(achieved[..., 1 + i, 2] > HIGH, shape) for i in range(3)}
-        return {"success": near.all(axis=-1), **high}
+        near = self.distance(achieved, desired) < SUCCESS_DISTANCE
+        heights = _positions(achieved)[..., 1:, 2]
+        high = {f"obj{i}_above_0.50": jnp.broadcast_to(heights[..., i] > HIGH, near.shape) for i in range(3)}
+        return {"success": near, **high}
+
+    def distance(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
+        """Metres of the gripper or block that is farthest from its place: two `[..., 14]` -> `[...]`."""
+        return jnp.linalg.norm(_positions(achieved) - _positions(desired), axis=-1).max(axis=-1)
 
     @property
     def map_dims(self) -> tuple[int, int]:

@@ -80,11 +80,15 @@ class Walker(MujocoEnvironment):
 
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
         """Nearer than 0.1 along x: two `[..., 9]` -> bool `[...]`."""
-        return {"success": jnp.abs(achieved[..., 1] - desired[..., 1]) < SUCCESS_DISTANCE}
+        return {"success": self.distance(achieved, desired) < SUCCESS_DISTANCE}
+
+    def distance(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
+        """Metres along x: two `[..., 9]` -> `[...]`."""
+        return jnp.abs(achieved[..., 1] - desired[..., 1])
 
     def reward(self, success: dict[str, jax.Array], achieved: jax.Array, goal: jax.Array) -> jax.Array:
         """Minus the distance along x, `[]`."""
-        return -jnp.abs(achieved[1] - goal[1])
+        return -self.distance(achieved, goal)
 
     @property
     def map_dims(self) -> tuple[int, int]:

@@ -145,7 +145,7 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
 
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
         """Near the goal, and near the centre of its cell, both strictly: two `[..., 2]` -> two bool `[...]`."""
-        to_point = jnp.linalg.norm(achieved - desired, axis=-1)
+        to_point = self.distance(achieved, desired)
         to_centre = jnp.linalg.norm(achieved - maze.cell_of(desired), axis=-1)
         return {"success": to_point < SUCCESS_DISTANCE, "success_cell": to_centre < SUCCESS_CELL_DISTANCE}
 

@@ -60,6 +60,9 @@ class GoalEnvironment(Protocol):
     def success(self, achieved: Array, desired: Array) -> dict[str, Array]:
         """Per metric, whether `achieved [..., D]` meets `desired [..., D]`."""
 
+    def distance(self, achieved: Array, desired: Array) -> Array:
+        """How far `achieved [..., D]` is from `desired [..., D]`, in the goal's units."""
+
     @property
     def symmetries(self) -> np.ndarray:
         """Orders of an observation's entries that leave the task the same, int `[S, O]`."""

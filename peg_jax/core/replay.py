@@ -85,6 +85,22 @@ def latest(state: ReplayState, insertions: int) -> Episode:
     return jax.tree.map(take, state.experience)
 
 
+def num_episodes(state: ReplayState) -> Array:
+    """How many episodes are kept."""
+    rows, slots = jax.tree.leaves(state.experience)[0].shape[:2]
+    return rows * jnp.where(state.is_full, slots, state.current_index)
+
+
+def sample_records(state: ReplayState, key: Key, n: int) -> Array:
+    """Observations `[n, D]`, uniform over all records kept."""
+    rows, _, records = state.experience.obs.shape[:3]
+    flat_key, time_key = jax.random.split(key)
+    flat = jax.random.randint(flat_key, (n,), 0, num_episodes(state))
+    times = jax.random.randint(time_key, (n,), 0, records)
+    observed: Array = state.experience.obs[flat % rows, flat // rows, times]
+    return observed
+
+
 def make_replay(
     num_envs: int, capacity: int, episode_records: int, sequence_length: int, prioritize_ends: bool = False
 ) -> Replay:
@@ -113,16 +129,13 @@ def make_replay(
         period=1,
     )
 
-    def filled(state: ReplayState) -> Array:
-        return jnp.where(state.is_full, slots, state.current_index)
-
     def insert(state: ReplayState, episodes: Episode) -> ReplayState:
         chex.assert_tree_shape_prefix(episodes, (num_envs, episode_records))
         return buffer.add(state, jax.tree.map(lambda x: x[:, None], episodes))
 
     def place(state: ReplayState, key: Key) -> Places:
         episode_key, start_key = jax.random.split(key)
-        flat = jax.random.randint(episode_key, (), 0, num_envs * filled(state))
+        flat = jax.random.randint(episode_key, (), 0, num_episodes(state))
         start = sequence_start(start_key, episode_records, sequence_length, prioritize_ends)
         return Places(flat % num_envs, flat // num_envs, start)
 
@@ -132,12 +145,6 @@ def make_replay(
     def sample(state: ReplayState, key: Key, batch: int) -> Episode:
         return cut(state, sample_places(state, key, batch), sequence_length)
 
-    def sample_records(state: ReplayState, key: Key, n: int) -> Array:
-        flat_key, time_key = jax.random.split(key)
-        flat = jax.random.randint(flat_key, (n,), 0, num_envs * filled(state))
-        times = jax.random.randint(time_key, (n,), 0, episode_records)
-        return state.experience.obs[flat % num_envs, flat // num_envs, times]
-
     return Replay(
         buffer.init,
         insert,
@@ -146,5 +153,5 @@ def make_replay(
         partial(cut, length=sequence_length),
         partial(last_obs, length=sequence_length),
         sample_records,
-        lambda state: num_envs * filled(state),
+        num_episodes,
     )

@@ -20,6 +20,7 @@ class Evaluation:
 
     success: dict[str, Array]  # per metric, float32 [G]: share of episodes in which it ever held
     steps: Array  # float32 [G], mean steps to the first success of the first metric, episode length where none
+    closest: Array  # float32 [G], mean of the smallest distances to the goal, in its units
     obs: Array  # [T+1, G, D], trajectories of the first episode of each goal
     goal: Array  # [G, D], their goals
 
@@ -72,12 +73,15 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
 
 
 def _summarise(task: Task, first: Array, visited: Array, goal: Array, num_goals: int) -> Evaluation:
-    held = task.env.success(task.env.achieved_goal(visited), goal)
+    achieved = task.env.achieved_goal(visited)
+    held = task.env.success(achieved, goal)
     success = {name: _per_goal(value.any(axis=0), num_goals) for name, value in held.items()}
     reached = next(iter(held.values()))
     steps = jnp.where(reached.any(axis=0), jnp.argmax(reached, axis=0) + 1, visited.shape[0])
+    closest = task.env.distance(achieved, goal).min(axis=0)
     trajectories = jnp.concatenate([first[None], visited])[:, :num_goals]
-    return Evaluation(success, _per_goal(steps, num_goals), trajectories, goal[:num_goals])
+    steps, closest = _per_goal(steps, num_goals), _per_goal(closest, num_goals)
+    return Evaluation(success, steps, closest, trajectories, goal[:num_goals])
 
 
 def _per_goal(values: Array, num_goals: int) -> Array:
@@ -85,10 +89,11 @@ def _per_goal(values: Array, num_goals: int) -> Array:
 
 
 def evaluation_metrics(evaluation: Evaluation) -> Metrics:
-    """Scalars by the original's names: `max_eval_metric_<name>/goal_<i>` and `.../goal_all`."""
+    """Scalars by the original's names: `max_eval_metric_<name>/goal_<i>` and `.../goal_all`, and `eval_closest`."""
     metrics: Metrics = {"eval_length": evaluation.steps.mean()}
-    for name, values in evaluation.success.items():
-        metrics[f"max_eval_metric_{name}/goal_all"] = values.mean()
+    shown = {f"max_eval_metric_{name}": values for name, values in evaluation.success.items()}
+    for name, values in (*shown.items(), ("eval_closest", evaluation.closest)):
+        metrics[f"{name}/goal_all"] = values.mean()
         for index in range(values.shape[0]):
-            metrics[f"max_eval_metric_{name}/goal_{index}"] = values[index]
+            metrics[f"{name}/goal_{index}"] = values[index]
     return metrics

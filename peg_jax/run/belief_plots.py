@@ -59,13 +59,7 @@ def occupancy_map(
     for axes, name in zip((phases, contour, values), names, strict=True):
         style(axes, name, *axis_labels)
         draw_background(axes, background, extent)
-    for chosen, colour in ((~exploring, GO), (exploring, EXPLORE)):
-        phases.scatter(visited[chosen, 0], visited[chosen, 1], s=7, color=colour, alpha=0.5, linewidths=0, zorder=2)
-    phases.scatter(
-        goals[:, 0], goals[:, 1], s=45, color=GOALS, marker="*", linewidths=0.3, edgecolors="black", zorder=3
-    )
-    shown = [_dot(GO, "Go phase"), _dot(EXPLORE, "Explore phase"), _dot(GOALS, "planned goals", "*")]
-    phases.legend(handles=shown, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False, fontsize=8)
+    _draw_phases(phases, visited, exploring, goals)
     levels = contour.contourf(*distance, levels=15, cmap="viridis_r", alpha=0.75, zorder=1)
     contour.plot(*distance_goal, ms=14, marker="*", color=GOALS, markeredgecolor="black", zorder=3)
     _scale(figure, contour, levels, "predicted steps to the star")
@@ -75,6 +69,14 @@ def occupancy_map(
     )
     _scale(figure, values, dots, "value")
     return finish(figure, path)
+
+
+def _draw_phases(axes: Axes, visited: np.ndarray, exploring: np.ndarray, goals: np.ndarray) -> None:
+    for chosen, colour in ((~exploring, GO), (exploring, EXPLORE)):
+        axes.scatter(visited[chosen, 0], visited[chosen, 1], s=7, color=colour, alpha=0.5, linewidths=0, zorder=2)
+    axes.scatter(goals[:, 0], goals[:, 1], s=45, color=GOALS, marker="*", linewidths=0.3, edgecolors="black", zorder=3)
+    shown = [_dot(GO, "Go phase"), _dot(EXPLORE, "Explore phase"), _dot(GOALS, "planned goals", "*")]
+    axes.legend(handles=shown, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False, fontsize=8)
 
 
 def _scale(figure: Figure, axes: Axes, marks: ScalarMappable, label: str) -> None:

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from experiments import compare, evidence, intervals
 from experiments.compare import CompareConfig
-from experiments.programs import SUCCESS, final_score
+from experiments.programs import final_score
+from experiments.success import SUCCESS_SERIES
 from peg_jax.core.config import ConfigError
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError
@@ -74,7 +75,7 @@ def test_an_environment_without_cells_is_compared_by_its_success(tmp_path: Path)
     runs = compare.find_runs([str(tmp_path)], Console(file=StringIO()))
     summary = compare.summarise(compare.gather(runs, "auto")["walker"], CompareConfig(resamples=20))
     assert (summary["metric"], summary["methods"]["peg"]["per_goal"]) == ("success", [1.0, 0.5])
-    assert final_score(SUCCESS, RunDirectory(tmp_path / "walks")) == 0.75
+    assert final_score(SUCCESS_SERIES, RunDirectory(tmp_path / "walks")) == 0.75
     assert evidence.run(["--runs", str(tmp_path / "walks"), f"--output={tmp_path / 'page'}"]) == 0
     assert (
         "| 0 | 3,000 | 300 | 0.5 | 0.75 | 0.75 | never | 1.0 | 0.5 |" in (tmp_path / "page" / "README.md").read_text()

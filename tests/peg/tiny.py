@@ -96,8 +96,11 @@ class Dot:
         return jnp.stack([jnp.ones(n), jax.random.uniform(key, (n,), minval=-1.0)], axis=-1)
 
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
-        distance = jnp.linalg.norm(achieved - desired, axis=-1)
+        distance = self.distance(achieved, desired)
         return {"success": distance < 0.05, "near": distance < 0.75}
+
+    def distance(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
+        return jnp.linalg.norm(achieved - desired, axis=-1)
 
 
 def make_dot(steps: int = 6, discrete: bool = False) -> Task:
