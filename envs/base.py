@@ -83,6 +83,10 @@ class GoalEnvironment(
         """How far goals are: two `[..., D]` that broadcast give `[...]`, in the goal's units."""
         return jnp.linalg.norm(achieved - desired, axis=-1)
 
+    def remoteness(self, achieved: jax.Array, start: jax.Array) -> jax.Array:
+        """How far one must go from `start` to get there, two `[..., D]` that broadcast give `[...]`; for diagnoses."""
+        return self.distance(achieved, start)
+
     @property
     def symmetries(self) -> np.ndarray:
         """Orders of an observation's entries that leave the task the same, int `[S, O]`; the first changes nothing."""

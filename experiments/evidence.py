@@ -26,6 +26,14 @@ from peg_jax.run.plots import learning_curves
 
 Evidence = dict[str, Any]
 CLOSEST = "closest"  # how near the goals the episodes came, in the goal's units
+REACH = (
+    "What was explored, by `python -m experiments.reach`: how far an episode went from its start at its farthest, how",
+    "far the goals lay that it was given, and the share of episodes that went four fifths of the way to the farthest",
+    "evaluation goal; ways are measured along the corridors, in cells or metres.",
+    "",
+    "![reach](reach.png)",
+    "",
+)
 SOLVED = 0.9  # of the episodes, over all goals and toward goal 0
 
 
@@ -127,6 +135,7 @@ def write_page(folder: Path) -> Path:
         "",
         "![curves](curves.png)",
         "",
+        *(REACH if (folder / "reach.png").exists() else ()),
     ]
     for name, evidence in groups.items():
         shared = _shared(evidence["seeds"])

@@ -101,6 +101,14 @@ class AntMaze(MujocoEnvironment):
         """Metres in x and y, through walls: two `[..., 29]` -> `[...]`."""
         return jnp.linalg.norm((achieved - desired)[..., :2], axis=-1)
 
+    def remoteness(self, achieved: jax.Array, start: jax.Array) -> jax.Array:
+        """Metres along the corridor between the nearest of `PLACES`, which are two metres apart."""
+        places = jnp.array(PLACES)
+        near, near_start = (
+            jnp.argmin(jnp.linalg.norm(x[..., None, :2] - places, axis=-1), axis=-1) for x in (achieved, start)
+        )
+        return 2.0 * jnp.abs(near - near_start)
+
     @property
     def map_labels(self) -> tuple[str, str]:
         """Metres."""

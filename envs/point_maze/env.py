@@ -143,6 +143,12 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
         """The goal's position, `[2]`."""
         return state.goal
 
+    def remoteness(self, achieved: jax.Array, start: jax.Array) -> jax.Array:
+        """Passages on the route from cell to cell: two `[..., 2]` -> `[...]`; outside, the nearest cell counts."""
+        end, start = (jnp.clip(maze.cell_of(x), 0, maze.SIZE - 1).astype(jnp.int32) for x in (achieved, start))
+        routes = jnp.asarray(maze.route_lengths(), jnp.float32)
+        return routes[start[..., 0], start[..., 1], end[..., 0], end[..., 1]]
+
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
         """Near the goal, and near the centre of its cell, both strictly: two `[..., 2]` -> two bool `[...]`."""
         to_point = self.distance(achieved, desired)

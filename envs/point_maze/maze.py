@@ -4,6 +4,7 @@ Lengths are in cells. Cell `(i, j)` is the unit square centred on the integer po
 so that the whole maze fills `[-0.5, 9.5]^2`. A point belongs to the cell of its rounded coordinates (half to even).
 """
 
+import functools
 from collections import deque
 
 import jax
@@ -110,7 +111,7 @@ def is_clear(point: jax.Array, reach: float) -> jax.Array:
 
 
 def route_length(start: tuple[int, int], end: tuple[int, int]) -> int:
-    """Number of passages on the only route between two cells, by breadth-first search on the host.
+    """Number of passages on the only route between two cells.
 
     Raises:
         ValueError: if a cell lies outside the maze.
@@ -118,7 +119,21 @@ def route_length(start: tuple[int, int], end: tuple[int, int]) -> int:
     for cell in (start, end):
         if not all(0 <= coordinate < SIZE for coordinate in cell):
             raise ValueError(f"cell {cell} is outside the {SIZE} x {SIZE} maze")
-    distance = {start: 0}
+    return int(route_lengths()[(*start, *end)])
+
+
+@functools.cache
+def route_lengths() -> np.ndarray:
+    """`route_length` between all cells, int `[10, 10, 10, 10]`, by breadth-first search on the host."""
+    lengths = np.zeros((SIZE,) * 4, int)
+    for start in np.ndindex(SIZE, SIZE):
+        for end, length in _lengths_from(start).items():
+            lengths[(*start, *end)] = length
+    return lengths
+
+
+def _lengths_from(start: tuple[int, ...]) -> dict[tuple[int, ...], int]:
+    lengths = {start: 0}
     queue = deque([start])
     while queue:
         x, y = queue.popleft()
@@ -129,7 +144,7 @@ def route_length(start: tuple[int, int], end: tuple[int, int]) -> int:
             (x, y - 1): PASSAGES[1, y, x],
         }
         for cell, is_open in neighbours.items():
-            if is_open and cell not in distance:
-                distance[cell] = distance[(x, y)] + 1
+            if is_open and cell not in lengths:
+                lengths[cell] = lengths[(x, y)] + 1
                 queue.append(cell)
-    return distance[end]
+    return lengths

@@ -63,6 +63,9 @@ class GoalEnvironment(Protocol):
     def distance(self, achieved: Array, desired: Array) -> Array:
         """How far `achieved [..., D]` is from `desired [..., D]`, in the goal's units."""
 
+    def remoteness(self, achieved: Array, start: Array) -> Array:
+        """How far one must go from `start [..., D]` to get to `achieved [..., D]`; in mazes along the corridors."""
+
     @property
     def symmetries(self) -> np.ndarray:
         """Orders of an observation's entries that leave the task the same, int `[S, O]`."""

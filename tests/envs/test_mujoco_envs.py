@@ -116,6 +116,13 @@ def test_the_ant_stays_in_the_corridor_and_pushes_with_30():
     assert order == [f"{part}_{leg}" for leg in (4, 1, 2, 3) for part in ("hip", "ankle")]
 
 
+def test_the_ants_remoteness_follows_the_corridor():
+    ant = make("ant_maze")[0]
+    goals = jnp.asarray(ant.goals)[::4]
+    np.testing.assert_array_equal(ant.remoteness(goals, goals[0]), 2.0 * np.arange(8))
+    np.testing.assert_array_equal(ant.remoteness(goals[6], goals[1] + 0.4), 10.0)  # though they are 4.5 m apart
+
+
 def test_ant_goals_are_places_in_four_headings():
     goals = np.asarray(make("ant_maze")[0].eval_goals()).reshape(8, 4, 29)
     np.testing.assert_allclose(goals[:, :, :2], np.repeat(np.array(PLACES)[:, None], 4, axis=1), atol=1e-6)

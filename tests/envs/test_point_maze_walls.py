@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from envs.point_maze import maze
+from envs.point_maze import PointMaze, maze
 
 ROUTE_LENGTHS = {
     (9, 9): 22, (9, 4): 17, (9, 0): 13, (6, 9): 15, (6, 4): 14, (6, 0): 8,
@@ -76,6 +76,12 @@ def test_route_lengths_from_the_start():
     lengths = {(x, y): maze.route_length((0, 0), (x, y)) for x in range(10) for y in range(10)}
     assert max(lengths, key=lambda cell: lengths[cell]) == (9, 8)
     assert maze.route_length((9, 8), (0, 0)) == 23
+
+
+def test_remoteness_is_the_route_between_the_cells_of_two_points():
+    points = jnp.array([[9.3, 8.1], [0.2, -0.4], [12.0, 9.0]])  # the last is outside, next to (9, 9)
+    np.testing.assert_array_equal(PointMaze().remoteness(points, jnp.zeros(2)), [23, 0, 22])
+    np.testing.assert_array_equal(PointMaze().remoteness(points[:1], points), [0, 23, 1])
 
 
 def test_route_length_rejects_cells_outside():

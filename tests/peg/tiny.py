@@ -102,6 +102,9 @@ class Dot:
     def distance(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
         return jnp.linalg.norm(achieved - desired, axis=-1)
 
+    def remoteness(self, achieved: jax.Array, start: jax.Array) -> jax.Array:
+        return self.distance(achieved, start)
+
 
 def make_dot(steps: int = 6, discrete: bool = False) -> Task:
     return make_task(Dot(discrete), DotParams(steps))
