@@ -156,7 +156,8 @@ def write_page(folder: Path) -> Path:
         ]
         lines += ["|---" * (7 + reached.shape[-1]) + "|"]
         lines += [_row(seed) for seed in evidence["seeds"]] + [""]
-        lines += [_nearest(seed) for seed in evidence["seeds"] if CLOSEST in seed] + [""]
+        nearest_lines = [_nearest(seed) for seed in evidence["seeds"] if CLOSEST in seed]
+        lines += [*nearest_lines, ""] if nearest_lines else []
     shares = dict.fromkeys(("mean of all goals", "goal 0"), (-0.02, 1.02))
     learning_curves(folder / "curves.png", panels, ranges=shares)
     page = folder / "README.md"

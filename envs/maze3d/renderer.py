@@ -26,6 +26,7 @@ SPLASH_STEPS = 5
 GRAIN = 3
 """Edge of a grain of random colour, pixels."""
 
+_SPLASH_WIDEST = 0.4  # largest radius of a splash, in units of its depth; the view ends at 1
 _POSTER_SIZE = 0.64
 _SIDE_SHADE = 0.8  # brightness of faces along one axis, so that corners show
 
@@ -188,9 +189,12 @@ def _objects(
 def _splash(
     camera: Camera, down: jax.Array, shot: Shot, depth: jax.Array, lateral: jax.Array, noise: Color, scene: Scene
 ) -> Color:
-    """A shot: a burst of random colours where it hit, growing for some steps, and a flash at the gun at first."""
+    """A shot: a burst of random colours where it hit, growing for some steps, and a flash at the gun at first.
+
+    It hides an eighth of a square view at most, so that whoever fires at a wall can still tell where he is.
+    """
     right, down = jnp.asarray(camera.right), down[:, None]
-    radius = 0.15 + 0.06 * shot.age
+    radius = jnp.minimum(0.15 + 0.06 * shot.age, _SPLASH_WIDEST * depth)
     spread = (right * depth - lateral) ** 2 + (down * depth) ** 2
     burst = (spread < radius**2) & (shot.age < SPLASH_STEPS) & (depth > NEAR) & (depth - 0.05 < scene.distance)
     flash = (jnp.abs(right) < 0.22) & (down > 0.6 * camera.down[-1]) & (shot.age == 0)

@@ -125,6 +125,7 @@ def test_runs_become_evidence_and_a_page_made_from_it(trained: Path, tmp_path: P
     logged = read_metrics(trained / "metrics.jsonl")
     np.testing.assert_array_equal(seed["env_steps"], logged["max_eval_metric_success/goal_all"].steps)
     np.testing.assert_array_equal(np.shape(seed["success_cell"]), (len(seed["env_steps"]), 11))
+    np.testing.assert_allclose(np.array(seed["closest"])[:, 3], logged["eval_closest/goal_3"].values, atol=1e-3)
     means = logged["max_eval_metric_success_cell/goal_all"].values
     np.testing.assert_allclose(np.mean(seed["success_cell"], axis=1), means, atol=1e-3)
     assert seed["updates"] == sorted(seed["updates"])
