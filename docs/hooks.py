@@ -15,7 +15,8 @@ from mkdocs.structure.files import File, Files
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 HEAD = """# All figures
 
-Every number of the files in `benchmarks/`, under the names that it has there, with what was run on what machine.
+Every number of the measurements of speed in `benchmarks/`, under the names that it has there, with what was run on what
+machine; what was learned has pages of its own.
 [Speed](README.md) says what they mean.
 """
 

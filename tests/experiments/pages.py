@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+INCOMPLETE = set("$…<")  # marks of a command with places to be filled in
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "how-to").glob("*.md"))]
+BENCHMARKS = [*sorted((ROOT / "benchmarks").glob("**/*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -17,3 +19,15 @@ def commands() -> list[str]:
     """All lines that start a program, each once, without their remarks; the README's come first."""
     lines = [line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()]
     return list(dict.fromkeys(line.split(" #")[0].strip() for line in lines if line.startswith("python ")))
+
+
+def mentioned(page: Path) -> list[str]:
+    """Every other command of a page that is complete: in blocks that no test runs, and within sentences."""
+    text = re.sub(r"```bash\n.*?```", "", page.read_text(), flags=re.DOTALL)
+    fences = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    lines = [line.strip() for fence in fences for line in fence.replace("\\\n", " ").splitlines()]
+    inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    found = [" ".join(command.split(" #")[0].split()) for command in (*lines, *inline)]
+    return [
+        command for command in found if command.startswith("python -m experiments.") and not INCOMPLETE & set(command)
+    ]

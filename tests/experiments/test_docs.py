@@ -1,15 +1,19 @@
 """What the README and the documentation show works: code, make targets, links; the commands have their own file."""
 
+import importlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from experiments.cli import parse
+from experiments.programs import PROGRAMS
 from peg_jax.peg.methods import METHODS
-from tests.experiments.pages import PAGES, ROOT, blocks
+from tests.experiments.pages import BENCHMARKS, PAGES, ROOT, blocks, mentioned
 
 TARGETS = re.compile(r"^make (\w+)", re.MULTILINE)
 
@@ -29,6 +33,22 @@ def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), scope)
     assert len(scope) > 3
+
+
+OTHERS = list(dict.fromkeys(command for page in (*PAGES, *BENCHMARKS) for command in mentioned(page)))
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_what_is_only_mentioned_is_understood(command: str) -> None:
+    """Commands that take too long, or other machines, to be run by a test."""
+    _, _, module, *arguments = shlex.split(command)
+    name = module.removeprefix("experiments.")
+    if name in PROGRAMS:
+        PROGRAMS[name].parse(arguments)
+        return
+    kinds = vars(importlib.import_module(module)).items()
+    (kind,) = (kind for title, kind in kinds if title.endswith("Config") and kind.__module__ == module)
+    parse(kind, [word for word in arguments if word != "--help"], kind())
 
 
 @pytest.mark.slow
