@@ -35,6 +35,7 @@ def test_code_runs(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(scope) > 3
 
 
+SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2")
 OTHERS = list(dict.fromkeys(command for page in (*PAGES, *BENCHMARKS) for command in mentioned(page)))
 
 
@@ -49,6 +50,19 @@ def test_what_is_only_mentioned_is_understood(command: str) -> None:
     kinds = vars(importlib.import_module(module)).items()
     (kind,) = (kind for title, kind in kinds if title.endswith("Config") and kind.__module__ == module)
     parse(kind, [word for word in arguments if word != "--help"], kind())
+
+
+@pytest.mark.parametrize("index", [0, 22 + 1, 2 * 22 + 2, 3 * 22 + 11, 4 * 22 + 12, 153])
+def test_the_programs_of_a_study_are_those_that_fit_an_accelerator(index: int) -> None:
+    (script,) = blocks(ROOT / "docs" / "how-to" / "study.md", "sh")
+    shown = script.replace("exec python", "echo python")
+    done = subprocess.run(["sh", "-c", shown], env={"JOB_COMPLETION_INDEX": str(index)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    program = PROGRAMS["episodic_curiosity"]
+    config = program.parse(shlex.split(done.stdout)[3:])
+    assert config.scenario == SCENARIOS[index // 22] and config.logdir.endswith(f"{config.scenario}_{index % 22}")
+    assert (config.num_seeds, config.seed) == ((10, 0) if index % 22 < 2 else (1, (index % 22 - 2) % 10))
+    assert program.state_bytes(config) < 40 * 2**30
 
 
 @pytest.mark.slow
