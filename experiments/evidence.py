@@ -26,6 +26,16 @@ from peg_jax.run.plots import learning_curves
 
 Evidence = dict[str, Any]
 CLOSEST = "closest"  # how near the goals the episodes came, in the goal's units
+SOLVED = 0.9  # of the episodes, over all goals and toward goal 0
+INTRODUCTION = (
+    "Made by `python -m experiments.evidence`. Success is the share of episodes in which an evaluation goal was",
+    "reached (its cell, where the environment has cells), five per goal unless the command says otherwise. A seed",
+    f"has solved it at the first evaluation with {SOLVED} over all goals and toward goal 0, Point Maze's farthest.",
+    "Lines are means over the seeds, and bands one standard deviation.",
+    "",
+    "![curves](curves.png)",
+    "",
+)
 REACH = (
     "What was explored, by `python -m experiments.reach`: how far an episode went from its start at its farthest, how",
     "far the goals lay that it was given, and the share of episodes that went four fifths of the way to the farthest",
@@ -34,7 +44,6 @@ REACH = (
     "![reach](reach.png)",
     "",
 )
-SOLVED = 0.9  # of the episodes, over all goals and toward goal 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,43 +135,39 @@ def write_page(folder: Path) -> Path:
     if not groups:
         raise RunError(f"{folder} holds no evidence; name runs with --runs")
     panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
-    lines = [
-        f"# {folder.name}",
-        "",
-        "Made by `python -m experiments.evidence`. Success is the share of episodes in which an evaluation goal was",
-        "reached (its cell, where the environment has cells), five per goal unless the command says otherwise. A seed",
-        f"has solved it at the first evaluation with {SOLVED} over all goals and toward goal 0, Point Maze's farthest.",
-        "",
-        "![curves](curves.png)",
-        "",
-        *(REACH if (folder / "reach.png").exists() else ()),
-    ]
     for name, evidence in groups.items():
-        shared = _shared(evidence["seeds"])
+        shared = np.array(_shared(evidence["seeds"]))
         reached = np.array([seed[measure(seed)][: len(shared)] for seed in evidence["seeds"]])  # [seeds, T, G]
-        panels["mean of all goals"][name] = (np.array(shared), reached.mean(axis=-1))
-        panels["goal 0"][name] = (np.array(shared), reached[..., 0])
+        panels["mean of all goals"][name] = (shared, reached.mean(axis=-1))
+        panels["goal 0"][name] = (shared, reached[..., 0])
         nearest = [seed[CLOSEST][: len(shared)] for seed in evidence["seeds"] if CLOSEST in seed]
         if len(nearest) == len(evidence["seeds"]):
-            panels["closest to the goals, mean"][name] = (np.array(shared), np.mean(nearest, axis=-1))
-        lines += [
-            f"## {name}",
-            "",
-            f"`{evidence['command']}`, revision {evidence['revision'][:10]}, {_machine(evidence)}.",
-            "",
-        ]
-        lines += [
-            f"| seed | env steps | updates | minutes | mean | best mean | solved after | {_heads(reached.shape[-1])} |"
-        ]
-        lines += ["|---" * (7 + reached.shape[-1]) + "|"]
-        lines += [_row(seed) for seed in evidence["seeds"]] + [""]
-        nearest_lines = [_nearest(seed) for seed in evidence["seeds"] if CLOSEST in seed]
-        lines += [*nearest_lines, ""] if nearest_lines else []
+            panels["closest to the goals, mean"][name] = (shared, np.mean(nearest, axis=-1))
     shares = dict.fromkeys(("mean of all goals", "goal 0"), (-0.02, 1.02))
     learning_curves(folder / "curves.png", panels, ranges=shares)
+    lines = [f"# {folder.name}", "", *INTRODUCTION, *(REACH if (folder / "reach.png").exists() else ())]
+    lines += [line for name, evidence in groups.items() for line in _section(name, evidence)]
     page = folder / "README.md"
     page.write_text("\n".join(lines).rstrip() + "\n")
     return page
+
+
+def _section(name: str, evidence: Evidence) -> list[str]:
+    """The command and the tables of one preset and method."""
+    seeds = evidence["seeds"]
+    goals = len(seeds[0][measure(seeds[0])][0])
+    others = ", and the other seeds likewise, up to the steps of the table" if len(seeds) > 1 else ""
+    return [
+        f"## {name}",
+        "",
+        f"`{evidence['command']}`{others}; revision {evidence['revision'][:10]}, {_machine(evidence)}.",
+        "",
+        f"| seed | env steps | updates | minutes | mean | best mean | solved after | {_heads(goals)} |",
+        "|---" * (7 + goals) + "|",
+        *map(_row, seeds),
+        "",
+        *(line for seed in seeds if CLOSEST in seed for line in (_nearest(seed), "")),
+    ]
 
 
 def _shared(seeds: list[Evidence]) -> list[int]:

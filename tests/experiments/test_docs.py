@@ -4,12 +4,14 @@ import importlib
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from experiments import evidence
 from experiments.cli import parse
 from experiments.programs import PROGRAMS
 from peg_jax.peg.methods import METHODS
@@ -63,6 +65,13 @@ def test_the_programs_of_a_study_are_those_that_fit_an_accelerator(index: int) -
     assert config.scenario == SCENARIOS[index // 22] and config.logdir.endswith(f"{config.scenario}_{index % 22}")
     assert (config.num_seeds, config.seed) == ((10, 0) if index % 22 < 2 else (1, (index % 22 - 2) % 10))
     assert program.state_bytes(config) < 40 * 2**30
+
+
+def test_the_page_of_evidence_is_what_its_program_writes(tmp_path: Path) -> None:
+    committed = ROOT / "benchmarks" / "point_maze"
+    again = shutil.copytree(committed, tmp_path / "point_maze")
+    assert evidence.run([f"--output={again}"]) == 0
+    assert (again / "README.md").read_text() == (committed / "README.md").read_text()
 
 
 @pytest.mark.slow
