@@ -7,6 +7,7 @@ committed data alone (no `--runs`). Everything is measured in the stream of test
 * Pairs of a random walk, as the R-network is trained on: accuracy, and by path distance in cells; also of a network
   that was not trained.
 * The bonus of a random walk where it enters a maze cell for the first time, and in cells where it was before.
+* The bonus of the second half of a random walk by a memory of the first, by path distance to what was visited.
 * The bonus of standing at a wall and firing, which only makes noise, and of the random walk.
 """
 
@@ -28,6 +29,7 @@ from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
 from experiments.curiosity_config import ANT, CURIOUS, CuriosityRunConfig, run_task
 from experiments.curiosity_evidence_page import DISTANCES, write_page
+from experiments.curiosity_places import chance_of_more, judged_by_the_first_half, paid_by_distance
 from experiments.curiosity_program import begun, split_params
 from experiments.evidence import portable
 from experiments.logs import TIMING, read_wall_seconds
@@ -111,6 +113,9 @@ def measure_seed(run: CuriousRun, seed: SeedState, key: Key, options: CuriosityE
         untrained = init_variables(net, rng.named(key, "untrained"), task.frame_shape)
         for name, variables in (("pairs", seed.bonus.network.variables), ("untrained_pairs", untrained)):
             figures[name] = by_distance(*map(np.asarray, judge(variables, walk.episodes, key)))
+        halves = jax.jit(partial(judged_by_the_first_half, config.reachability))
+        for name, variables in (("away", seed.bonus.network.variables), ("untrained_away", untrained)):
+            figures[name] = paid_by_distance(*map(np.asarray, halves(variables, walk.episodes, key)))
     return figures
 
 
@@ -152,13 +157,12 @@ def places(walk: Seen) -> Figures:
             known.add(cell)
             before = cell
     unseen, seen = bonus[new & alive], bonus[again & alive]
-    higher = (unseen[:, None] > seen[None]).mean() + 0.5 * (unseen[:, None] == seen[None]).mean()
     return {
         "unseen": _mean(unseen),
         "seen": _mean(seen),
         "unseen_steps": int(unseen.size),
         "seen_steps": int(seen.size),
-        "unseen_is_higher": round(float(higher), 4),  # of a step of each kind; 0.5 if they are alike
+        "unseen_is_higher": round(chance_of_more(unseen, seen), 4),  # of a step of each kind; 0.5 if they are alike
     }
 
 

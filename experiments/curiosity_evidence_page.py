@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.curiosity_places import AWAY
 from peg_jax.run.files import RunError
 
 DISTANCES = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 8), (9, 10_000))
@@ -36,6 +37,7 @@ def write_page(folder: Path) -> Path:
         ("Reward and coverage", "episodes", _episodes),
         ("What the R-network knows", "pairs", _pairs),
         ("The bonus at new places and at old ones", "places", _places),
+        ("The bonus by distance from what was visited", "away", _away),
         ("Firing at a wall", "fire", _fire),
     ):
         some = {name: one for name, one in found.items() if key in one["seeds"][0]}
@@ -109,6 +111,24 @@ def _pairs(found: dict[str, Figures]) -> list[str]:
 def _cells(row: tuple[int, int]) -> str:
     low, high = row
     return str(low) if low == high else f"{low}-{high}" if high < 1000 else f"from {low}"
+
+
+def _away(found: dict[str, Figures]) -> list[str]:
+    heads = ["run", *(f"{_cells(row)} cells" for row in AWAY), "chance that the last pays more than the first", "steps"]
+    rows = []
+    for name, one in found.items():
+        for key, told in (("away", name), ("untrained_away", f"{name}, not trained")):
+            first = one["seeds"][0][key]["by_path_distance"]
+            paid = [f"{row['bonus']:.3f}" if "bonus" in row else "-" for row in first]
+            steps = ", ".join(str(row["steps"]) for row in first)
+            known = all("unseen_is_higher" in seed[key] for seed in one["seeds"])
+            rows.append([told, *paid, _of(one, key, "unseen_is_higher") if known else "-", steps])
+    return [
+        *_table(heads, rows),
+        "",
+        "The memory of the first half of a random walk judges the second, by cells of path to the nearest visited one;",
+        "bonus and steps are of the first seed.",
+    ]
 
 
 def _places(found: dict[str, Figures]) -> list[str]:

@@ -92,7 +92,7 @@ def _make_bonus(task: Task, config: CuriosityConfig, online: bool) -> Bonus:
 
     def appraise(state: ReachabilityState, taken: Rollout, frames: Array, key: Key) -> Appraisal:
         numbers, variables = config.reachability, state.network.variables
-        memory = _memories_of(numbers, variables, frames[0])
+        memory = memories_of(numbers, variables, frames[0])
         _, judged, held = _follow(numbers, variables, memory, frames[1:], taken.done, jnp.zeros((), jnp.int32), key)
         return Appraisal(judged.bonus, judged.similarity, held)
 
@@ -125,10 +125,10 @@ def install(
 
 def open_memories(task: Task, config: CuriosityConfig, variables: Variables, collector: Collector) -> Memory:
     """Memories of environments that have just begun, leaves `[N, ...]`."""
-    return _memories_of(config.reachability, variables, task.frames(collector.obs, collector.env))
+    return memories_of(config.reachability, variables, task.frames(collector.obs, collector.env))
 
 
-def _memories_of(numbers: ReachabilityConfig, variables: Variables, frames: Array) -> Memory:
+def memories_of(numbers: ReachabilityConfig, variables: Variables, frames: Array) -> Memory:
     """Memories of the first frames `[N, H, W, C]` of episodes."""
     net = RNetwork(numbers.network)
     before_all = jnp.full(frames.shape[0], -1, jnp.int32)

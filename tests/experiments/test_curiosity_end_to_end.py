@@ -152,4 +152,5 @@ def test_what_a_run_knows_and_pays_for_is_measured(runs: Runs, tmp_path: Path) -
     assert 0 < seed["pairs"]["pairs"] <= 64 and 0 <= seed["pairs"]["accuracy"] <= 1
     assert sum(row["pairs"] for row in seed["pairs"]["by_path_distance"]) == seed["pairs"]["pairs"]
     assert -0.5 <= seed["fire"]["later"] <= 0.5 and seed["places"]["unseen_steps"] > 0
+    assert seed["away"]["by_path_distance"][0]["steps"] > 0
     assert seed["episodes"]["random_walk"]["cells"] > 1

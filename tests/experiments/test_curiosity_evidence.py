@@ -10,6 +10,7 @@ import pytest
 from experiments import curiosity_evidence
 from experiments.curiosity_evidence import by_distance, firing, places
 from experiments.curiosity_evidence_page import write_page
+from experiments.curiosity_places import paid_by_distance
 from experiments.visualize_curiosity import Seen
 from peg_jax.curiosity.intrinsic import Appraisal
 from peg_jax.curiosity.watching import Episodes
@@ -30,6 +31,14 @@ def test_places_are_unseen_once_and_seen_where_the_agent_returns() -> None:
     assert (found["unseen_steps"], found["seen_steps"]) == (1, 2)
     assert found["unseen"] == pytest.approx(0.4) and found["seen"] == pytest.approx(-0.05)
     assert found["unseen_is_higher"] == 1.0
+
+
+def test_what_is_paid_is_told_by_the_way_to_the_nearest_visited_cell() -> None:
+    paid, length = np.array([[-0.4, 0.2], [0.1, 0.3], [0.5, 9.0]]), np.array([[0, 0], [1, 3], [7, 0]])
+    found = paid_by_distance(paid, length, np.array([[True, True], [True, True], [True, False]]))
+    rows = {tuple(row["cells"]): row for row in found["by_path_distance"]}
+    assert rows[0, 0] == {"cells": [0, 0], "steps": 2, "bonus": -0.1} and rows[2, 2]["steps"] == 0
+    assert rows[3, 10_000]["bonus"] == 0.4 and found["unseen_is_higher"] == 1.0
 
 
 def test_firing_is_told_apart_by_time() -> None:
