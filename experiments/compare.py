@@ -1,4 +1,4 @@
-"""Compare methods over seeds: `python -m experiments.compare --runs runs --output=comparison`.
+"""Compare methods over seeds: `python -m experiments.compare --runs runs/study`.
 
 Runs are grouped by environment and method, with the options that differ from the method's preset. Intervals are
 stratified bootstraps over the seeds of each goal, see `intervals`. Runs of Episodic Curiosity make a table of their
@@ -41,7 +41,7 @@ class CompareConfig:
     """Draw and tabulate what runs of several methods reached."""
 
     runs: tuple[str, ...] = ()  # run directories, or folders of them
-    output: str = "comparison"  # folder for pictures and tables; one folder per environment below it
+    output: str = "runs/comparison"  # folder for pictures and tables; one folder per environment below it
     metric: Literal["auto", "success", "success_cell"] = "auto"  # what counts as success (auto: by cell where known)
     statistic: Literal["iqm", "mean"] = "mean"  # over seeds and goals; iqm leaves the outer quarters out
     far_goal: int = 0  # evaluation goal shown on its own

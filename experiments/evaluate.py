@@ -17,6 +17,7 @@ from experiments.seeds import evaluation_keys
 from experiments.tables import success_table, write_evaluation
 from peg_jax.core.config import require
 from peg_jax.peg.evaluation import Evaluation
+from peg_jax.run.progress import print_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +43,8 @@ def run(arguments: Sequence[str]) -> int:
         evaluate_curiosity.show(explorer, evaluate_curiosity.evaluate(explorer, options.repeats), console)
     else:
         show(weights.load(name) if name else restore(options.logdir, options.step, console), options.repeats, console)
+    if name:
+        print_line(console, weights.published(name))
     return 0
 
 

@@ -10,6 +10,7 @@ from peg_jax.run.files import RunError
 
 Found = TypeVar("Found")
 REMEDY = "name run directories, or a folder of them"
+PARTS = {"checkpoints", "evaluation", "media", "tensorboard"}  # of a run; published weights leave the second alone
 
 
 def read_runs(
@@ -31,7 +32,7 @@ def read_runs(
     for path in map(Path, paths):
         if not path.is_dir():
             raise ConfigError(f"{path} cannot work: there is no such directory; {REMEDY}")
-        inside = sorted(entry for entry in path.iterdir() if entry.is_dir())
+        inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and entry.name not in PARTS)
         for candidate in [path] if (path / "config.json").is_file() or not inside else inside:
             try:
                 if not (candidate / "config.json").is_file():

@@ -13,3 +13,8 @@ def changed_options(config: RunOptions, default: RunOptions, may_change: Sequenc
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items() if name not in ignored]
     kind = [] if config.preset == RunOptions.preset else [f"--preset={config.preset}"]
     return " ".join([config.method, *kind, *options])
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {noun}" + "s" * (count != 1)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from experiments.labels import counted
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2rem auto; padding: 0 1rem; }
@@ -53,8 +55,8 @@ def render_page(curves: Mapping[str, Figure], runs: Sequence[RunView], left_out:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{len(runs)} runs</title><style>{STYLE}</style></head>\n"
-        f"<body><h1>{len(runs)} runs</h1>{overview}{_notes(left_out)}{drawn}{sections}</body></html>\n"
+        f"<title>{counted(len(runs), 'run')}</title><style>{STYLE}</style></head>\n"
+        f"<body><h1>{counted(len(runs), 'run')}</h1>{overview}{_notes(left_out)}{drawn}{sections}</body></html>\n"
     )
 
 

@@ -22,6 +22,7 @@ from rich.table import Table
 from experiments.cli import main, parse
 from experiments.costs import Speed, measured_speeds, most_alike, parse_measured, seconds_left
 from experiments.extras import load
+from experiments.labels import counted
 from experiments.options import RunOptions, made_with
 from experiments.programs import PROGRAMS, ProgramName, final_score
 from peg_jax.core.config import ConfigError, require
@@ -117,7 +118,7 @@ def execute(runs: Sequence[Run], options: SweepConfig, console: Console) -> dict
     """Run what is not finished; exit codes by name, 0 for what was."""
     Path(options.output).mkdir(parents=True, exist_ok=True)
     waiting = [run for run in runs if not run.finished]
-    console.print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished before")
+    console.print(f"{counted(len(runs), 'run')}, {len(runs) - len(waiting)} of them finished before")
     codes = {run.name: 0 for run in runs}
     for run, code in _launch_here(waiting, options) if options.launcher == "here" else _submit(waiting, options):
         codes[run.name] = code
@@ -155,7 +156,7 @@ def plan(runs: Sequence[Run], options: SweepConfig, console: Console) -> None:
     """Print what the runs would take: memory of the state, and hours by the speed of the runs that are most alike."""
     folder = [options.output] if Path(options.output).is_dir() else []
     speeds = measured_speeds([*options.measured, *folder], options.program, lambda _: None)
-    table = Table("run", "steps left", "memory", "hours", "steps/s", "measured in", title="nothing is started")
+    table = _runs_table("steps left", "memory", "hours", "steps/s", "measured in", title="nothing is started")
     sizes: dict[str, int] = {}
     hours, unknown = 0.0, 0
     for run in runs:
@@ -170,8 +171,8 @@ def plan(runs: Sequence[Run], options: SweepConfig, console: Console) -> None:
     largest, (available, device) = max(sizes.values(), default=0), available_bytes()
     at_once = min(options.workers, len(runs))
     has = "" if available is None else f"; {device} has {format_bytes(available)} left"
-    without = f", without {unknown} runs of unknown speed: name a like one by --measured" if unknown else ""
-    console.print(f"{len(runs)} runs, {hours:.1f} device-hours{without}", soft_wrap=True)
+    without = f", without {counted(unknown, 'run')} of unknown speed: name a like one by --measured" if unknown else ""
+    console.print(f"{counted(len(runs), 'run')}, {hours:.1f} device-hours{without}", soft_wrap=True)
     console.print(f"memory      at most {format_bytes(at_once * largest)} of state, {at_once} at a time{has}")
 
 
@@ -181,6 +182,14 @@ def _cost(run: Run, left: int, speed: Speed | None) -> tuple[tuple[str, str, str
         return ("0.0" if not left else "?", "", ""), None if left else 0.0
     hours = seconds_left(run.steps, run.done, speed) / 3600
     return (f"{hours:.2f}", f"{speed.steps_per_second:.0f}", speed.source), hours
+
+
+def _runs_table(*heads: str, title: str) -> Table:
+    """A table whose rows begin with a run's name, all of which is shown however narrow the terminal is."""
+    table = Table(title=title)
+    for head in ("run", *heads):
+        table.add_column(head, overflow="fold")
+    return table
 
 
 def search(options: SweepConfig, console: Console) -> dict[str, int]:
@@ -234,7 +243,7 @@ def run(arguments: Sequence[str]) -> int:
         plan(runs, options, console)
         return 0
     codes = execute(runs, options, console)
-    table = Table("run", "score", "value", "exit code", title="sweep")
+    table = _runs_table("score", "value", "exit code", title="sweep")
     for one in runs:
         name = PROGRAMS[one.program].score(one.config)[0]
         table.add_row(one.name, name, f"{score(one):.2f}", str(codes[one.name]))

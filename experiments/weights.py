@@ -46,6 +46,23 @@ def program_of(name: str, folder: Path = FOLDER) -> ProgramName:
     return program_named(_facts(name, folder)["config"])
 
 
+def published(name: str, folder: Path = FOLDER) -> str:
+    """What published weights are and how they scored when they were, in a line.
+
+    Raises:
+        ConfigError: there are none of this name.
+    """
+    facts = _facts(name, folder)
+    if "success" in facts:
+        scores = [f"{metric} {np.mean(values):.2f}" for metric, values in facts["success"].items()]
+        episodes = f"{facts['episodes_per_goal']} episodes per goal"
+    else:
+        scores = [f"{split} reward {np.mean(measured['reward']):.2f}" for split, measured in facts["scores"].items()]
+        episodes = f"{facts['episodes']} episodes each"
+    made = f"the weights are those after {facts['env_steps']:,} steps of {facts['command']}"
+    return f"published   {', '.join(scores)} in {episodes}; {made}"
+
+
 def load(name: str, folder: Path = FOLDER) -> GoalRun:
     """A published run of PEG as far as evaluating needs it; the rest of the state is abstract, or zeros in the agent.
 

@@ -47,6 +47,10 @@ def test_the_first_cell_installs_and_nothing_committed_is_an_error_or_of_one_mac
     notebook = nbformat.read(path, as_version=4)
     first, *_ = (cell.source for cell in notebook.cells if cell.cell_type == "code")
     assert "pip install" in first and "-c constraints.txt" in first
+    others = [nbformat.read(other, as_version=4).cells for other in NOTEBOOKS]
+    assert {next(c.source for c in cells if c.cell_type == "code") for cells in others} == {first}
+    with pytest.raises(SystemExit, match="fill in the repository's address"):  # as where peg_jax is not installed
+        exec(re.sub(r"^if importlib.*$|^ +[!%].*$", "", first, flags=re.M).replace("\n    ", "\n"))
     shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert shown and "error" not in [output.output_type for output in shown]
     assert "stderr" not in [output.get("name") for output in shown]

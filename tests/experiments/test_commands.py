@@ -76,6 +76,8 @@ def test_the_weights_that_come_with_the_project_fit_and_reach_the_goals(shown: d
     (file,) = (Path(shown["cwd"]) / "runs/pretrained_point_maze/evaluation").glob("success_*.json")
     (reached,) = json.loads(file.read_text())["success"]["success_cell"]
     assert np.mean(reached) > 0.75 and reached[0] > 0.5
+    (said,) = (printed for command, printed in shown.items() if command.endswith("--pretrained=point_maze"))
+    assert "success 0.46, success_cell 0.94 in 40 episodes per goal" in said and "after 1,292,800 steps of" in said
 
 
 def test_what_a_run_has_learned_is_published(trained: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from experiments import report
+from experiments.labels import counted
 from peg_jax.core.config import ConfigError
 from peg_jax.run.files import RunError
 from peg_jax.run.media import write_animation, write_image
@@ -32,7 +33,7 @@ def picture(seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The page about two runs, and what the command said; a foreign and two half-written directories lie beside."""
+    """The page about two runs, and what the command said; what is no run, and two half-written ones, lie beside."""
     root = tmp_path_factory.mktemp("runs")
     for name, method, level in (("first", "peg", 0.5), (HOSTILE, "p2e", 0.25)):
         write_run(root / name, method, 0, np.full((3, GOALS), level))
@@ -43,6 +44,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (media / "top_10_cem_3000.png").write_text("no picture")
     (root / "foreign").mkdir()
     (root / "foreign" / "thesis.txt").write_text("not a run")
+    (root / "weights" / "evaluation").mkdir(parents=True)  # what evaluating published weights leaves
     for half, metrics in (("half", None), ("torn", '{"step": 10, "loss')):
         (root / half).mkdir()
         shutil.copy(root / "first" / "config.json", root / half)
@@ -52,7 +54,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         said = io.StringIO()
         patch.setattr("sys.stdout", said)
-        assert report.run([str(root / name) for name in ("first", HOSTILE, "foreign", "half", "torn")] + [
+        assert report.run([str(root / name) for name in ("first", HOSTILE, "foreign", "weights", "half", "torn")] + [
             f"--output={page}"
         ]) == 0  # fmt: skip
     return page, said.getvalue()
@@ -61,13 +63,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_what_is_no_run_is_named_and_skipped(written: tuple[Path, str]) -> None:
     page, said = written
     lines = [line for line in said.splitlines() if line.startswith("skipped")]
-    assert [Path(line.split(":")[0]).name for line in lines] == ["foreign", "half", "torn"]
-    assert "no config.json" in lines[0] and "nothing has been logged yet" in lines[2]
-    assert len(re.findall(r'<p class="note">skipped', page.read_text())) == 3
+    assert [Path(line.split(":")[0]).name for line in lines] == ["foreign", "weights", "half", "torn"]
+    assert "no config.json" in lines[0] and "nothing has been logged yet" in lines[3]
+    assert len(re.findall(r'<p class="note">skipped', page.read_text())) == 4
 
 
 def test_the_page_says_what_the_runs_are(written: tuple[Path, str]) -> None:
     text = written[0].read_text()
+    assert "<h1>2 runs</h1>" in text and counted(1, "run") == "1 run"
     assert "<td>0.5 (max_eval_metric_success_cell at 3,000)</td>" in text
     assert "<td>0.25 (max_eval_metric_success_cell at 3,000)</td>" in text
     assert "<td>3,000 of " in text

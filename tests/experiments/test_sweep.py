@@ -90,7 +90,7 @@ def test_a_dry_run_tells_hours_and_memory_and_starts_nothing(tmp_path: Path) -> 
     assert "4 runs, 6.2 device-hours" in said
     assert "1 at a time" in said
     _, said = start("--program=episodic_curiosity", "--fixed=--preset=smoke", f"--output={study}", "--dry-run")
-    assert "0.0 device-hours, without 1 runs of unknown speed" in said
+    assert "0.0 device-hours, without 1 run of unknown speed" in said
 
 
 FIXED = "--preset=smoke --steps=400 --eval-every=200 --media-every=0"  # the program of the commands that are shown
