@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from experiments import sweep
+from experiments.costs import measured_speeds
 from experiments.sweep import SweepConfig
 from peg_jax.core.config import ConfigError
 from peg_jax.run.lock import RunLock
+from tests.experiments.pages import ROOT
 from tests.experiments.processes import ENVIRONMENT
 from tests.experiments.written import write_explorer, write_run
 
@@ -145,3 +147,8 @@ def test_a_search_scores_its_trials_by_their_success_and_goes_on_where_it_stoppe
     assert len(list(tmp_path.glob("*/config.json"))) == 1
     assert sweep.run([*arguments, "--trials=2"]) == 0
     assert len(list(tmp_path.glob("*/config.json"))) == 2
+
+
+def test_committed_measurements_tell_speeds() -> None:
+    (speed,) = measured_speeds([str(ROOT / "benchmarks" / "mazes_fast_ppo.json")], "episodic_curiosity", print)
+    assert speed.options["method"] == "ppo" and speed.steps_per_second > 100
