@@ -23,13 +23,12 @@ import numpy as np
 from rich.console import Console
 
 from envs.maze3d.paths import distances
-from envs.maze3d.types import UNITS_PER_CELL
 from envs.splits import SPLITS
 from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
 from experiments.curiosity_config import ANT, CURIOUS, CuriosityRunConfig, run_task
 from experiments.curiosity_evidence_page import DISTANCES, write_page
-from experiments.curiosity_places import chance_of_more, judged_by_the_first_half, paid_by_distance
+from experiments.curiosity_places import cell_of, chance_of_more, judged_by_the_first_half, paid_by_distance
 from experiments.curiosity_program import begun, split_params
 from experiments.evidence import portable
 from experiments.logs import TIMING, read_wall_seconds
@@ -140,19 +139,18 @@ def scores(run: CuriousRun, seed: SeedState, options: CuriosityEvidenceConfig, k
     return {"policy": play(apply), "random_walk": play(uniform)}
 
 
-def cells(episodes: Episodes) -> np.ndarray:
-    """The maze cell of each step, int `[T, N, 2]` as `(x, y)`."""
-    return np.floor(np.asarray(episodes.position)[1:, :, :2] / UNITS_PER_CELL).astype(int)
-
-
 def places(walk: Seen) -> Figures:
     """The bonus where a maze cell is entered for the first time, and in cells seen before and left since."""
-    at, bonus, alive = cells(walk.episodes), np.asarray(walk.appraisal.bonus), np.asarray(walk.episodes.alive)
+    at, bonus, alive = (
+        np.asarray(cell_of(walk.episodes.position)),
+        np.asarray(walk.appraisal.bonus),
+        np.asarray(walk.episodes.alive),
+    )
     new, again = np.zeros_like(alive), np.zeros_like(alive)
     for env in range(at.shape[1]):
-        known = {tuple(np.floor(np.asarray(walk.episodes.position)[0, env, :2] / UNITS_PER_CELL).astype(int))}
-        before = next(iter(known))
-        for time, cell in enumerate(map(tuple, at[:, env])):
+        before, *after = map(tuple, at[:, env].tolist())
+        known = {before}
+        for time, cell in enumerate(after):
             new[time, env], again[time, env] = cell not in known, cell in known and cell != before
             known.add(cell)
             before = cell
@@ -196,7 +194,7 @@ def judged_pairs(
     order = r_training.shuffle(rng.named(key, "order"), pairs.valid)
     slots = order.slots[: most // 64 * 64]
     env = slots // pairs.label.shape[1]
-    cell = jnp.floor(episodes.position[1:, :, :2] / UNITS_PER_CELL).astype(jnp.int32)
+    cell = cell_of(episodes.position[1:])
     current, other = (cell[index.reshape(-1)[slots], env] for index in (pairs.current, pairs.other))
 
     def length(start: jax.Array, end: jax.Array, env: jax.Array) -> jax.Array:

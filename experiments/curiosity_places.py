@@ -5,24 +5,32 @@ first half, to which nothing is added, judges the frames of the second: those of
 cells so many cells of path away from all that were.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import mannwhitneyu
 
 from envs.maze3d.paths import distances
 from envs.maze3d.types import UNITS_PER_CELL
 from peg_jax.core.types import Array, Key
-from peg_jax.curiosity import bonus, reachability
-from peg_jax.curiosity.memory import Memory, aggregate
-from peg_jax.curiosity.r_network import RNetwork, Variables, similarity
+from peg_jax.curiosity import reachability
+from peg_jax.curiosity.r_network import Variables
 from peg_jax.curiosity.reachability_config import ReachabilityConfig
 from peg_jax.curiosity.watching import Episodes
 
 Figures = dict[str, Any]
 AWAY = ((0, 0), (1, 1), (2, 2), (3, 10_000))
 """Path lengths in cells to the nearest visited one, first and last of each row."""
+
+NEVER = -1.0  # a threshold that no similarity is below
+
+
+def cell_of(position: Array) -> Array:
+    """The maze cell `(x, y)` of positions: `[..., 3]` -> int32 `[..., 2]`."""
+    return jnp.floor(jnp.asarray(position)[..., :2] / UNITS_PER_CELL).astype(jnp.int32)
 
 
 def judged_by_the_first_half(
@@ -37,9 +45,12 @@ def judged_by_the_first_half(
     half = episodes.alive.shape[0] // 2
     memory = reachability.memories_of(config, variables, episodes.frames[0])
     first, done = episodes.frames[1 : half + 1], episodes.taken.done[:half]
-    memory, _ = reachability.score_rollout(config, variables, memory, first, done, jnp.zeros((), jnp.int32), key)
-    similar = jax.lax.map(lambda frames: _similar(config, variables, memory, frames), episodes.frames[half + 1 :])
-    cell = jnp.floor(episodes.position[..., :2] / UNITS_PER_CELL).astype(jnp.int32)
+    zero, (first_key, second_key) = jnp.zeros((), jnp.int32), jax.random.split(key)
+    memory, _ = reachability.score_rollout(config, variables, memory, first, done, zero, first_key)
+    keeps_nothing = dataclasses.replace(config, bonus=dataclasses.replace(config.bonus, threshold=NEVER))
+    later, done = episodes.frames[half + 1 :], episodes.taken.done[half:]
+    _, judged = reachability.score_rollout(keeps_nothing, variables, memory, later, done, zero, second_key)
+    cell = cell_of(episodes.position)
 
     def away(wall: Array, before: Array, after: Array) -> Array:
         visited = jnp.zeros(wall.shape, bool).at[before[:, 1], before[:, 0]].set(True)
@@ -47,19 +58,7 @@ def judged_by_the_first_half(
 
     wall = episodes.states.maze.wall[0]
     length = jax.vmap(away, in_axes=(0, 1, 1), out_axes=1)(wall, cell[: half + 1], cell[half + 1 :])
-    alive = episodes.alive[half:]
-    return bonus.score(similar, ~alive, config.bonus), length, alive
-
-
-def _similar(config: ReachabilityConfig, variables: Variables, memory: Memory, frames: Array) -> Array:
-    """Similarity `[N]` of frames `[N, H, W, C]` to the memories of their mazes."""
-    net = RNetwork(config.network)
-    entries = bonus.make_entry(net, variables, frames, jnp.zeros(frames.shape[0], jnp.int32))
-
-    def compare(embedding: Array, memory: Memory) -> Array:
-        return aggregate(similarity(net, variables, embedding, memory.entries.half), memory.filled, config.memory)
-
-    return jax.vmap(compare)(entries.embedding, memory)
+    return judged.bonus, length, episodes.alive[half:]
 
 
 def paid_by_distance(paid: np.ndarray, length: np.ndarray, alive: np.ndarray) -> Figures:
@@ -78,4 +77,4 @@ def paid_by_distance(paid: np.ndarray, length: np.ndarray, alive: np.ndarray) ->
 
 def chance_of_more(ours: np.ndarray, theirs: np.ndarray) -> float:
     """The chance that one of ours is larger than one of theirs; 0.5 if they are alike."""
-    return float((ours[:, None] > theirs[None]).mean() + 0.5 * (ours[:, None] == theirs[None]).mean())
+    return float(mannwhitneyu(ours, theirs).statistic / (len(ours) * len(theirs)))

@@ -17,7 +17,8 @@ from experiments.cli import main, parse
 from experiments.restored import restore
 from peg_jax.core.config import require
 from peg_jax.core.environment import Task
-from peg_jax.core.replay import Episode, ReplayState, latest
+from peg_jax.core.replay import Episode, latest
+from peg_jax.peg.training import TrainState
 from peg_jax.run.files import replacing
 from peg_jax.run.progress import print_line
 
@@ -33,8 +34,9 @@ class ExportConfig:
     step: int = -1  # checkpoint to read, in environment steps; -1 is the newest intact one
 
 
-def stored_episodes(replay: ReplayState) -> Episode:
-    """All episodes of one seed's replay, oldest first, `[N, T+1, ...]`."""
+def stored_episodes(state: TrainState, index: int) -> Episode:
+    """All episodes in the replay of one of a run's seeds, oldest first, `[N, T+1, ...]`."""
+    replay = jax.tree.map(lambda x: x[index], state.seed.replay)
     slots = jax.tree.leaves(replay.experience)[0].shape[1]
     return latest(replay, slots if bool(replay.is_full) else int(replay.current_index))
 
@@ -75,8 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     directory, config, task, state, step = restore(options.logdir, options.step, console)
     start = directory.read_starts()[-1]
     for index in range(config.num_seeds):
-        replay = jax.tree.map(lambda x, index=index: x[index], state.seed.replay)
-        arrays = dataset(task, stored_episodes(replay))
+        arrays = dataset(task, stored_episodes(state, index))
         facts = {"format": FORMAT, "env": config.env, "method": config.method, "preset": config.preset}
         facts |= {"seed": config.seed + index, "env_steps": step, "revision": start["git_revision"]}
         path = Path(options.output) / f"seed_{config.seed + index}.npz"

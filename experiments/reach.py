@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
@@ -84,8 +83,7 @@ def measure(run: GoalRun) -> dict[str, Figures]:
     facts = {"env": config.env, "method": f"{config.preset}_{config.method}", "revision": start["git_revision"]}
     found = {}
     for index in range(config.num_seeds):
-        replay = jax.tree.map(lambda x, index=index: x[index], run.state.seed.replay)
-        episodes = jax.tree.map(jnp.asarray, stored_episodes(replay))
+        episodes = stored_episodes(run.state, index)
         name = f"{facts['method']}_{config.seed + index}"
         found[name] = facts | explored(run.task, episodes, group, run.step)
     return found

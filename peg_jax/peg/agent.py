@@ -333,15 +333,10 @@ def update_explorer(
 ) -> tuple[ActorCriticState, Metrics]:
     """One step of the explorer on its own imagined rollouts."""
     reward = explorer_reward(config, nets, members, differentiable=True)
-    latent, count = starts.latent, config.imagination.explorer_starts
-    available = latent.deter.shape[0]
-    if count and count < available:
-        chosen = jax.random.choice(rng.named(key, "starts"), available, (count,), replace=False)
-        latent = jax.tree.map(lambda x: x[chosen], latent)
 
     def dream_fn(policy: PolicyFn, value: ValueFn, key: Key) -> Dream:
         horizon, dynamics = config.imagination.horizon, make_dynamics(config.imagination, nets, model)
-        return imagine(latent, spec.action_size, policy, dynamics, reward, value, horizon, key)
+        return imagine(starts.latent, spec.action_size, policy, dynamics, reward, value, horizon, key)
 
     explorer, _, metrics = actor_critic.update(
         state, nets.explorer, dream_fn, None, key, config.explorer, config.imagination

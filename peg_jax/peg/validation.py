@@ -148,13 +148,6 @@ def validate(config: PEGConfig, episode_steps: int, goal_size: int) -> None:
         agent.imagination.starts,
         f"a batch has {starts} states; use 0 (all) or at most that many",
     )
-    dreamt = agent.imagination.starts or starts
-    require(
-        0 <= agent.imagination.explorer_starts <= dreamt,
-        "agent.imagination.explorer_starts",
-        agent.imagination.explorer_starts,
-        f"the achiever's dreams start from {dreamt} states; use 0 (all of them) or at most that many",
-    )
 
 
 def _check(config: PEGConfig, fields: Sequence[str], holds: Callable[[Any], bool], remedy: str) -> None:

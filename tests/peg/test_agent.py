@@ -289,17 +289,6 @@ def test_with_averaged_weights_everything_but_the_models_own_training_uses_them(
         assert not equal(get(newest, part), get(slow, part)), part
 
 
-def test_the_explorer_alone_dreams_from_fewer_states(state: AgentState, updated: tuple[AgentState, dict]) -> None:
-    fewer = update(tiny.replace(CONFIG, "imagination.explorer_starts", 5), state, BATCH, jax.random.key(2))[0]
-    before, after = params_of(updated[0]), params_of(fewer)
-
-    def moved(path: str) -> bool:  # by more than another program rounds
-        pairs = zip(jax.tree.leaves(before[path]), jax.tree.leaves(after[path]), strict=True)
-        return any(float(jnp.abs(x - y).max()) > 1e-5 for x, y in pairs)
-
-    assert set(filter(moved, LEARNERS)) == {"explorer.actor", "explorer.critic"}
-
-
 def test_recorded_goals_are_encoded_in_place(state: AgentState, inference: Inference) -> None:
     starts = starts_for(tiny.replace(CONFIG, "imagination.goals", "record"), state, inference, jax.random.key(1))
     goals = tiny.random_batch(jax.random.key(9), LENGTH, SIZE).goal.reshape(-1, tiny.SIZE)

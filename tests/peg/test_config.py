@@ -47,7 +47,6 @@ BAD: list[tuple[str, Any, str, str]] = [  # field, value, option as typed, words
     ("agent.imagination.horizon", 1, "agent.imagination.horizon", "between 2 and the episode's 6 steps"),
     ("agent.imagination.horizon", 7, "agent.imagination.horizon", "between 2 and the episode's 6 steps"),
     ("agent.imagination.starts", 13, "agent.imagination.starts", "a batch has 12 states"),
-    ("agent.imagination.explorer_starts", 13, "agent.imagination.explorer-starts", "start from 12 states"),
     ("planner.candidates", 1, "planner.candidates", "at least 2"),
     ("planner.horizon", 7, "planner.horizon", "at most 6"),
     ("planner.final_steps", 5, "planner.final-steps", "at most the planner's horizon, 4"),
@@ -107,7 +106,6 @@ def test_all_of_an_observation_is_grounded_or_nothing_and_no_category(grounded: 
     [
         ("agent.imagination.horizon", 6),
         ("agent.imagination.starts", 12),
-        ("agent.imagination.explorer_starts", 12),
         ("planner.horizon", 6),
         ("planner.final_steps", 4),
         ("planner.elite_ratio", 0.1),
