@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,8 @@ from peg_jax.peg.lookahead import AdvanceFn
 from peg_jax.peg.networks import Networks, Spec, make_networks
 from peg_jax.peg.rssm import Latent, imagine_step, latent_of
 from peg_jax.peg.world_model import Inference
+
+Places = TypeVar("Places")
 
 
 @struct.dataclass
@@ -105,8 +108,9 @@ def update(
     ensemble, ensemble_metrics = disagreement.update(
         state.disagreement, nets.member, inference.latents, batch.action, config.disagreement
     )
+    latent = some_of(starts.latent, config.imagination.explorer_starts, rng.named(key, "explorer_starts"))
     explorer, explorer_metrics = update_explorer(
-        config, spec, nets, state.explorer, ensemble.params, model, starts, explorer_key
+        config, spec, nets, state.explorer, ensemble.params, model, latent, explorer_key
     )
     updated = AgentState(learner, dist, achiever, explorer, ensemble, averaged)
     metrics = model_metrics | achiever_metrics | ensemble_metrics | explorer_metrics
@@ -137,12 +141,17 @@ def choose_starts(
     later = hindsight_goals(embeds, hindsight_key)
     swap = jax.random.bernoulli(swap_key, config.imagination.hindsight, (length * size, 1))
     goals = jnp.where(swap, later, goals)
-    latent = flat.latents
-    count = config.imagination.starts
-    if count and count < length * size:
-        chosen = jax.random.choice(rng.named(key, "subset"), length * size, (count,), replace=False)
-        latent, goals, sequence = jax.tree.map(lambda x: x[chosen], (latent, goals, sequence))
-    return Starts(*jax.lax.stop_gradient((latent, goals)), sequence)
+    starts = Starts(*jax.lax.stop_gradient((flat.latents, goals)), sequence)
+    return some_of(starts, config.imagination.starts, rng.named(key, "subset"))
+
+
+def some_of(places: Places, count: int, key: Key) -> Places:
+    """`count` of the `[N, ...]` places, drawn without replacement; all of them where `count` is 0 or N."""
+    size = len(jax.tree.leaves(places)[0])
+    if count in (0, size):
+        return places
+    chosen = jax.random.choice(key, size, (count,), replace=False)
+    return jax.tree.map(lambda x: x[chosen], places)
 
 
 def _mix_predicted(config: AgentConfig, nets: Networks, params: Params, inference: Inference, key: Key) -> Array:
@@ -328,15 +337,15 @@ def update_explorer(
     state: ActorCriticState,
     members: Params,
     model: Params,
-    starts: Starts,
+    latent: Latent,
     key: Key,
 ) -> tuple[ActorCriticState, Metrics]:
-    """One step of the explorer on its own imagined rollouts."""
+    """One step of the explorer on its own imagined rollouts from `latent [N, ...]`."""
     reward = explorer_reward(config, nets, members, differentiable=True)
 
     def dream_fn(policy: PolicyFn, value: ValueFn, key: Key) -> Dream:
         horizon, dynamics = config.imagination.horizon, make_dynamics(config.imagination, nets, model)
-        return imagine(starts.latent, spec.action_size, policy, dynamics, reward, value, horizon, key)
+        return imagine(latent, spec.action_size, policy, dynamics, reward, value, horizon, key)
 
     explorer, _, metrics = actor_critic.update(
         state, nets.explorer, dream_fn, None, key, config.explorer, config.imagination

@@ -110,6 +110,7 @@ class ImaginationConfig:
 
     horizon: int = static(15)  # imagined steps
     starts: int = static(0)  # start states per update, drawn from the batch; 0 means all of them
+    explorer_starts: int = static(0)  # how many of these the explorer dreams from; 0 means all of them
     sample: bool = static(True)  # sample the imagined latents (False: go on with the prior's mean)
     discount: float = 0.99  # gamma of both actor-critics, the explorer's too
     hindsight: float = 0.0  # share of the goals taken from later in the start state's own sequence

@@ -148,6 +148,13 @@ def validate(config: PEGConfig, episode_steps: int, goal_size: int) -> None:
         agent.imagination.starts,
         f"a batch has {starts} states; use 0 (all) or at most that many",
     )
+    starts = agent.imagination.starts or starts
+    require(
+        0 <= agent.imagination.explorer_starts <= starts,
+        "agent.imagination.explorer_starts",
+        agent.imagination.explorer_starts,
+        f"an update has {starts} start states; use 0 (all) or at most that many",
+    )
 
 
 def _check(config: PEGConfig, fields: Sequence[str], holds: Callable[[Any], bool], remedy: str) -> None:

@@ -234,6 +234,25 @@ def test_a_subset_of_starts_keeps_latent_and_sequence_together(state: AgentState
         assert any((feature == flat[t, int(sequence)]).all() for t in range(LENGTH))
 
 
+def test_some_of_the_places_are_drawn_anew_and_all_of_them_stay_as_they_are() -> None:
+    places = {"latent": jnp.arange(12.0).reshape(6, 2), "sequence": jnp.arange(6)}
+    assert agent.some_of(places, 0, jax.random.key(0)) is places
+    assert agent.some_of(places, 6, jax.random.key(0)) is places
+    drawn = [agent.some_of(places, 3, jax.random.key(seed)) for seed in range(4)]
+    for some in drawn:
+        assert some["latent"].tolist() == [[2.0 * i, 2.0 * i + 1.0] for i in some["sequence"].tolist()]
+        assert len(set(some["sequence"].tolist())) == 3
+    assert len({tuple(some["sequence"].tolist()) for some in drawn}) > 1
+
+
+def test_the_explorer_may_dream_from_fewer_places_than_the_achiever(state: AgentState) -> None:
+    fewer, _ = update(tiny.replace(CONFIG, "imagination.explorer_starts", 3), state, BATCH, jax.random.key(2))
+    every, _ = update(CONFIG, state, BATCH, jax.random.key(2))
+    assert equal(fewer.achiever.actor.params, every.achiever.actor.params)
+    assert not equal(fewer.explorer.actor.params, every.explorer.actor.params)
+    assert not equal(fewer.explorer.actor.params, state.explorer.actor.params)
+
+
 COUNTS_STEPS = tiny.replace(CONFIG, "reaching", ReachingConfig(enabled=True, states=7, actions=4))
 
 
