@@ -13,7 +13,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Some shells forbid to keep it: then every program would compile all that it imports anew, which takes nine seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test test-slow lint format docs bench constraints clean distclean
+.PHONY: help run test pytest test-slow lint format docs bench constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -22,7 +22,11 @@ help:  ## list the targets
 run: $(VENV)/.installed  ## train PEG on Point Maze; more options: make run ARGS="--seed=1 --help"
 	$(BIN)/python -m experiments.peg --env=point_maze $(ARGS)
 
-test: lint  ## lint, then run the tests; narrow down: make test PYTEST_ARGS="tests/core -x"
+# Side by side: what checks the types uses one core.
+test: $(VENV)/.installed-dev  ## lint and run the tests; narrow down: make test PYTEST_ARGS="tests/core -x"
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 lint pytest
+
+pytest: $(VENV)/.installed-dev  ## the tests of `make test` without its lint
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev  ## the long tests: every documented command, notebooks, killed runs, peers' learners

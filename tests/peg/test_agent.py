@@ -137,18 +137,6 @@ def test_numbers_do_not_recompile_and_sizes_do(state: AgentState, updated: tuple
     assert len(traces) == before + 1
 
 
-@pytest.mark.slow
-def test_vmap_over_seeds_equals_a_loop() -> None:
-    keys = jax.random.split(jax.random.key(5), 2)
-    states = [init(key) for key in keys]
-    batches = [tiny.random_batch(key) for key in keys]
-    alone = [update(CONFIG, s, b, k) for s, b, k in zip(states, batches, keys, strict=True)]
-    stack = lambda *trees: jax.tree.map(lambda *x: jnp.stack(x), *trees)  # noqa: E731
-    together = jax.jit(jax.vmap(update, in_axes=(None, 0, 0, 0)))(CONFIG, stack(*states), stack(*batches), keys)
-    for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(stack(*alone)), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
-
-
 def test_a_batch_with_nan_is_skipped_by_all_seven_optimisers_and_recovered_from(
     state: AgentState, updated: tuple[AgentState, dict]
 ) -> None:

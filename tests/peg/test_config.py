@@ -47,7 +47,7 @@ BAD: list[tuple[str, Any, str, str]] = [  # field, value, option as typed, words
     ("agent.imagination.horizon", 1, "agent.imagination.horizon", "between 2 and the episode's 6 steps"),
     ("agent.imagination.horizon", 7, "agent.imagination.horizon", "between 2 and the episode's 6 steps"),
     ("agent.imagination.starts", 13, "agent.imagination.starts", "a batch has 12 states"),
-    ("agent.imagination.explorer_starts", 13, "agent.imagination.explorer_starts", "an update has 12 start states"),
+    ("agent.imagination.explorer_starts", 13, "agent.imagination.explorer-starts", "an update has 12 start states"),
     ("planner.candidates", 1, "planner.candidates", "at least 2"),
     ("planner.horizon", 7, "planner.horizon", "at most 6"),
     ("planner.final_steps", 5, "planner.final-steps", "at most the planner's horizon, 4"),
