@@ -67,9 +67,10 @@ def test_the_programs_of_a_study_are_those_that_fit_an_accelerator(index: int) -
     assert program.state_bytes(config) < 40 * 2**30
 
 
-def test_the_page_of_evidence_is_what_its_program_writes(tmp_path: Path) -> None:
-    committed = ROOT / "benchmarks" / "point_maze"
-    again = shutil.copytree(committed, tmp_path / "point_maze")
+@pytest.mark.parametrize("folder", ["point_maze", "point_maze_64"])
+def test_the_page_of_evidence_is_what_its_program_writes(folder: str, tmp_path: Path) -> None:
+    committed = ROOT / "benchmarks" / folder
+    again = shutil.copytree(committed, tmp_path / folder)
     assert evidence.run([f"--output={again}"]) == 0
     assert (again / "README.md").read_text() == (committed / "README.md").read_text()
 
