@@ -6,6 +6,8 @@ ARGS ?=
 # In their own order the longest files come early, so that no worker is left with one of them at the end.
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
+BESIDE := --no-print-directory --keep-going --jobs=2
+
 VENV := .venv
 BIN := $(VENV)/bin
 # What is imported is compiled then; compiling all of it at once costs a quarter of the installation.
@@ -13,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Some shells forbid to keep it: then every program would compile all that it imports anew, which takes nine seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test pytest test-slow lint format docs bench constraints clean distclean
+.PHONY: help run test test-slow test-all pytest lint format docs bench constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -22,15 +24,18 @@ help:  ## list the targets
 run: $(VENV)/.installed  ## train PEG on Point Maze; more options: make run ARGS="--seed=1 --help"
 	$(BIN)/python -m experiments.peg --env=point_maze $(ARGS)
 
-# Side by side: what checks the types uses one core.
-test: $(VENV)/.installed-dev  ## lint and run the tests; narrow down: make test PYTEST_ARGS="tests/core -x"
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 lint pytest
-
-pytest: $(VENV)/.installed-dev  ## the tests of `make test` without its lint
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+# Lint and tests side by side: what checks the types uses one core.
+test: $(VENV)/.installed-dev  ## lint and the tests but for the long ones; narrow down: make test PYTEST_ARGS="tests/core -x"
+	@$(MAKE) $(BESIDE) lint pytest TIER='-m "not slow"'
 
 test-slow: $(VENV)/.installed-dev  ## the long tests: every documented command, notebooks, killed runs, peers' learners
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	@$(MAKE) $(BESIDE) pytest TIER='-m slow'
+
+test-all: $(VENV)/.installed-dev  ## lint and all tests, in less time than one after the other
+	@$(MAKE) $(BESIDE) lint pytest TIER=
+
+pytest: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(TIER) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## style, types and import rules
 	$(BIN)/ruff check .
