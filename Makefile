@@ -29,7 +29,7 @@ test: $(VENV)/.installed-dev  ## lint and the tests but for the long ones; narro
 	@$(MAKE) $(BESIDE) lint pytest TIER='-m "not slow"'
 
 test-slow: $(VENV)/.installed-dev  ## the long tests: every documented command, notebooks, killed runs, peers' learners
-	@$(MAKE) $(BESIDE) pytest TIER='-m slow'
+	@$(MAKE) --no-print-directory pytest TIER='-m slow'
 
 test-all: $(VENV)/.installed-dev  ## lint and all tests, in less time than one after the other
 	@$(MAKE) $(BESIDE) lint pytest TIER=

@@ -107,6 +107,7 @@ def test_all_of_an_observation_is_grounded_or_nothing_and_no_category(grounded: 
     [
         ("agent.imagination.horizon", 6),
         ("agent.imagination.starts", 12),
+        ("agent.imagination.explorer_starts", 12),
         ("planner.horizon", 6),
         ("planner.final_steps", 4),
         ("planner.elite_ratio", 0.1),
