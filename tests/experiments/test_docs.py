@@ -67,7 +67,7 @@ def test_the_programs_of_a_study_are_those_that_fit_an_accelerator(index: int) -
     assert program.state_bytes(config) < 40 * 2**30
 
 
-@pytest.mark.parametrize("folder", ["point_maze", "point_maze_64"])
+@pytest.mark.parametrize("folder", ["point_maze", "point_maze_256"])
 def test_the_page_of_evidence_is_what_its_program_writes(folder: str, tmp_path: Path) -> None:
     committed = ROOT / "benchmarks" / folder
     again = shutil.copytree(committed, tmp_path / folder)
