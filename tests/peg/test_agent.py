@@ -143,9 +143,12 @@ def test_vmap_over_seeds_equals_a_loop() -> None:
     states = [init(key) for key in keys]
     batches = [tiny.random_batch(key) for key in keys]
     alone = [update(CONFIG, s, b, k) for s, b, k in zip(states, batches, keys, strict=True)]
-    stack = lambda *trees: jax.tree.map(lambda *x: jnp.stack(x), *trees)  # noqa: E731
-    together = jax.jit(jax.vmap(update, in_axes=(None, 0, 0, 0)))(CONFIG, stack(*states), stack(*batches), keys)
-    for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(stack(*alone)), strict=True):
+
+    def stack(trees: list) -> Any:
+        return jax.tree.map(lambda *x: jnp.stack(x), *trees)
+
+    together = jax.jit(jax.vmap(update, in_axes=(None, 0, 0, 0)))(CONFIG, stack(states), stack(batches), keys)
+    for ours, theirs in zip(jax.tree.leaves(together), jax.tree.leaves(stack(alone)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
 
 
