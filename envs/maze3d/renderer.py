@@ -45,7 +45,7 @@ class Columns(NamedTuple):
 
     distance: jax.Array  # [W], perpendicular to the screen
     along: jax.Array  # [W] in [0, 1)
-    light: jax.Array  # [W]
+    light: Color  # [W] each
     seed: jax.Array  # [W] uint32, the wall cell's own
     has_poster: jax.Array  # [W] bool
     wall: Material
@@ -74,7 +74,7 @@ def render(camera: Camera, state: EnvState) -> jax.Array:
     rightward = jnp.stack([forward[1], -forward[0]])
     directions = forward + camera.right[:, None] * rightward
     hits = cast(state.maze.wall | (state.door > 0), body.pos, directions)
-    columns = _columns(state.maze, state.door, state.look, hits)
+    columns = _columns(state.maze, state.door, state.look, hits, body.pos + hits.distance[:, None] * directions)
 
     def place(pos: jax.Array) -> tuple[jax.Array, jax.Array]:
         offset = pos - body.pos
@@ -85,7 +85,8 @@ def render(camera: Camera, state: EnvState) -> jax.Array:
 
     def half(inputs: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         down, material, grains = inputs
-        scene = _surfaces(down, textures.unpack(state.look.material[material]), body.pos, directions, columns)
+        plane = textures.unpack(state.look.material[material])
+        scene = _surfaces(down, plane, state.look.lamp, body.pos, directions, columns)
         scene = _objects(camera.right, down, state.objects, *objects, scene)
         return pack(_splash(camera, down, state.shot, *shot, unpack(grains), scene))
 
@@ -111,17 +112,19 @@ def to_bytes(words: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(words, jnp.uint8)[..., :3]
 
 
-def _columns(maze: Maze, door: jax.Array, look: Look, hits: Hits) -> Columns:
+def _columns(maze: Maze, door: jax.Array, look: Look, hits: Hits, place: jax.Array) -> Columns:
     before = jnp.asarray(_FACE_STEPS)[hits.face]
     in_room = maze.room[hits.y + before[:, 0], hits.x + before[:, 1]]
     closed = door[hits.y, hits.x]
     plain = jnp.where(in_room, textures.ROOM_WALL, textures.CORRIDOR_WALL)
     material = jnp.where(closed > 0, textures.FIRST_DOOR + closed - 1, plain)
     poster = jnp.where(closed > 0, -1, look.poster[hits.face, hits.y, hits.x].astype(jnp.int32))
+    light = jnp.where(hits.face < 2, 1.0, _SIDE_SHADE) * _fade(hits.distance)
+    lamps = (textures.lamp(row, *place.T) for row in look.lamp)
     return Columns(
         distance=hits.distance,
         along=hits.along,
-        light=jnp.where(hits.face < 2, 1.0, _SIDE_SHADE) * _fade(hits.distance),
+        light=tuple(light * jnp.where(closed > 0, 1.0, lamp) for lamp in lamps),  # a door's colour is its key's
         seed=textures.hashed(look.seed, 4 * hits.y + hits.face, hits.x),
         has_poster=poster >= 0,
         wall=textures.unpack(look.material[material]),
@@ -137,7 +140,9 @@ def _fade(distance: jax.Array | np.ndarray) -> jax.Array:
     return jnp.maximum(0.35, 1.0 / (1.0 + 0.07 * distance))
 
 
-def _surfaces(down: jax.Array, plane: Material, pos: jax.Array, directions: jax.Array, columns: Columns) -> Scene:
+def _surfaces(
+    down: jax.Array, plane: Material, lamps: jax.Array, pos: jax.Array, directions: jax.Array, columns: Columns
+) -> Scene:
     """Walls, posters, and the floor or ceiling, for some rows of pixels `down [R]`."""
     down = down[:, None]
     height = EYE_HEIGHT - down * columns.distance
@@ -154,13 +159,15 @@ def _surfaces(down: jax.Array, plane: Material, pos: jax.Array, directions: jax.
     part = jnp.where(is_wall, jnp.where(on_poster, poster, wall), flat)
     distance = jnp.where(is_wall, columns.distance, flat_distance)
     part = 0.5 + (part - 0.5) * jnp.minimum(1.0, 3.0 / distance)  # fine patterns far away would only flicker
-    light = jnp.where(is_wall, columns.light, _fade(flat_distance))
+    fade = _fade(flat_distance)
 
     def paint(channel: int) -> jax.Array:
         def of(name: str) -> jax.Array:
             on_wall = jnp.where(on_poster, getattr(columns.poster, name)[channel], getattr(columns.wall, name)[channel])
             return jnp.where(is_wall, on_wall, getattr(plane, name)[channel])
 
+        flat_light = fade * textures.lamp(lamps[channel], ground_x, ground_y)
+        light = jnp.where(is_wall, columns.light[channel], flat_light)
         return light * (of("dark") + part * (of("light") - of("dark")))
 
     return Scene((paint(0), paint(1), paint(2)), distance)

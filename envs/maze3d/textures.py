@@ -25,6 +25,9 @@ MATERIALS = FIRST_POSTER + POSTERS
 POSTER_CHANCE = 0.1
 """Of a poster on a wall face."""
 
+_LAMP_CONTRAST = 0.8
+_LAMP_PERIODS = (5.0, 10.0)  # shortest and longest distance from light to light, cells
+
 
 class Material(NamedTuple):
     """The numbers of a pattern, and its two colours; each a scalar or an array that broadcasts against pixels.
@@ -134,16 +137,31 @@ def hashed(seed: jax.Array, row: jax.Array | np.ndarray, column: jax.Array | np.
     return mixed ^ (mixed >> 15)
 
 
+def lamp(row: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The light of one colour at places `x` and `y`, as a factor about 1: stripes that fade into each other.
+
+    The three colours have stripes of different directions and widths, so that most places have a light of their own.
+    Two walls of one pattern would look the same, and no network could tell one corridor from the next.
+
+    Args:
+        row: `[3]`, of `Look.lamp`: stripes per cell along x and along y, and the stripe at the origin.
+        x: in cells.
+        y: in cells.
+    """
+    stripe = row[0] * x + row[1] * y + row[2]
+    return 1.0 + _LAMP_CONTRAST * (4.0 * jnp.abs(stripe - jnp.round(stripe)) - 1.0)
+
+
 def draw_look(key: jax.Array, shape: tuple[int, int]) -> Look:
-    """The theme of an episode: materials of rooms, corridors, floor and ceiling, and posters on a tenth of the faces.
+    """The theme of an episode: materials of rooms, corridors, floor and ceiling, posters on a tenth of faces, light.
 
     Args:
         key: PRNG key.
         shape: height and width of the maze, cells.
     """
     faces = (4, *shape)
-    pattern, surface, poster, hangs, number, seed = uniforms(
-        key, (len(_SURFACES),), (4, FIRST_DOOR), (2, POSTERS), faces, faces, ()
+    pattern, surface, poster, hangs, number, seed, lamps = uniforms(
+        key, (len(_SURFACES),), (4, FIRST_DOOR), (2, POSTERS), faces, faces, (), (3, 3)
     )
     surfaces = jnp.asarray(_SURFACES)[ranks(pattern)[:FIRST_DOOR]]
     pictures = jnp.asarray(_PICTURES)[np.arange(POSTERS) % len(_PICTURES)]
@@ -155,7 +173,15 @@ def draw_look(key: jax.Array, shape: tuple[int, int]) -> Look:
         material=jnp.concatenate([numbers, colors], axis=1),
         poster=jnp.where(hangs < POSTER_CHANCE, integers(number, 0, POSTERS), -1).astype(jnp.int8),
         seed=integers(seed, 0, 1 << 24).astype(jnp.uint32),
+        lamp=_lamps(*lamps),
     )
+
+
+def _lamps(direction: jax.Array, period: jax.Array, shift: jax.Array) -> jax.Array:
+    """Rows for `lamp` of three colours from uniform numbers `[3]` each."""
+    shortest, longest = _LAMP_PERIODS
+    angle, per_cell = 2 * jnp.pi * direction, 1.0 / (shortest + (longest - shortest) * period)
+    return jnp.stack([per_cell * jnp.cos(angle), per_cell * jnp.sin(angle), shift], axis=1)
 
 
 def _surface_colors(uniform: jax.Array) -> jax.Array:

@@ -41,11 +41,12 @@ class Objects:
 
 @struct.dataclass
 class Look:
-    """How an episode looks: materials, which are patterns in two colours each, and where posters hang."""
+    """How an episode looks: materials, which are patterns in two colours each, where posters hang, and the light."""
 
     material: jax.Array  # [M, NUMBERS + 6] float32, rows for `textures.unpack`
     poster: jax.Array  # [4, H, W] int8, per face of a wall cell: its poster's number from 0, or -1
     seed: jax.Array  # [] uint32, of the variation from tile to tile
+    lamp: jax.Array  # [3, 3] float32, rows for `textures.lamp`: red's, green's and blue's
 
 
 @struct.dataclass
