@@ -120,11 +120,12 @@ def _columns(maze: Maze, door: jax.Array, look: Look, hits: Hits, place: jax.Arr
     material = jnp.where(closed > 0, textures.FIRST_DOOR + closed - 1, plain)
     poster = jnp.where(closed > 0, -1, look.poster[hits.face, hits.y, hits.x].astype(jnp.int32))
     light = jnp.where(hits.face < 2, 1.0, _SIDE_SHADE) * _fade(hits.distance)
-    lamps = (textures.lamp(row, *place.T) for row in look.lamp)
+    light = light * jnp.where(closed > 0, 1.0, jax.vmap(textures.lamp, in_axes=(0, None, None))(look.lamp, *place.T))
+    red, green, blue = light  # a door keeps its colour, which is its key's
     return Columns(
         distance=hits.distance,
         along=hits.along,
-        light=tuple(light * jnp.where(closed > 0, 1.0, lamp) for lamp in lamps),  # a door's colour is its key's
+        light=(red, green, blue),
         seed=textures.hashed(look.seed, 4 * hits.y + hits.face, hits.x),
         has_poster=poster >= 0,
         wall=textures.unpack(look.material[material]),
