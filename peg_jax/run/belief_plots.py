@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from peg_jax.run.media import tile
 from peg_jax.run.plots import Extent, colours, draw_background, figure_of, finish, style
@@ -54,13 +55,17 @@ def occupancy_map(
     figure = figure_of(14.0, height, layout=None)  # three equal panels need no search for a layout
     figure.suptitle(title, x=0.01, y=1 - 0.1 / height, ha="left", va="top", fontsize=11)
     bottom, tall = 0.9 / height, 3.9 * proportion / height
-    phases, contour, values = (figure.add_axes((left, bottom, 0.26, tall)) for left in (0.035, 0.335, 0.68))
+    phases, contour, values = (figure.add_axes((left, bottom, 0.26, tall)) for left in (0.045, 0.345, 0.685))
     names = ("visited states and goals", "steps to a goal", "explorer's value")
-    for axes, name in zip((phases, contour, values), names, strict=True):
-        style(axes, name, *axis_labels)
+    across, up = axis_labels
+    for axes, name, label in zip((phases, contour, values), names, (up, "", ""), strict=True):
+        style(axes, name, across, label)
         draw_background(axes, background, extent)
-    _draw_phases(phases, visited, exploring, goals)
-    levels = contour.contourf(*distance, levels=15, cmap="viridis_r", alpha=0.75, zorder=1)
+    _draw_phases(phases, visited, exploring, goals, below=(0.5, -0.5 / (3.9 * proportion)))
+    x, y, steps = distance
+    steps = np.maximum(steps, 0.0)  # a network's guess may fall below
+    edges = MaxNLocator(15).tick_values(0.0, max(steps.max(), 1.0))
+    levels = contour.contourf(x, y, steps, levels=edges, cmap="viridis_r", alpha=0.75, zorder=1)
     contour.plot(*distance_goal, ms=14, marker="*", color=GOALS, markeredgecolor="black", zorder=3)
     _scale(figure, contour, levels, "predicted steps to the star")
     order = np.argsort(value, kind="stable")  # the highest on top
@@ -71,12 +76,15 @@ def occupancy_map(
     return finish(figure, path)
 
 
-def _draw_phases(axes: Axes, visited: np.ndarray, exploring: np.ndarray, goals: np.ndarray) -> None:
+def _draw_phases(
+    axes: Axes, visited: np.ndarray, exploring: np.ndarray, goals: np.ndarray, below: tuple[float, float]
+) -> None:
+    """`below` is where the legend hangs, in units of the axes: clear of their label however flat they are."""
     for chosen, colour in ((~exploring, GO), (exploring, EXPLORE)):
         axes.scatter(visited[chosen, 0], visited[chosen, 1], s=7, color=colour, alpha=0.5, linewidths=0, zorder=2)
     axes.scatter(goals[:, 0], goals[:, 1], s=45, color=GOALS, marker="*", linewidths=0.3, edgecolors="black", zorder=3)
     shown = [_dot(GO, "Go phase"), _dot(EXPLORE, "Explore phase"), _dot(GOALS, "planned goals", "*")]
-    axes.legend(handles=shown, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False, fontsize=8)
+    axes.legend(handles=shown, loc="upper center", bbox_to_anchor=below, ncols=3, frameon=False, fontsize=8)
 
 
 def _scale(figure: Figure, axes: Axes, marks: ScalarMappable, label: str) -> None:
