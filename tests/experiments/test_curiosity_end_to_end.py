@@ -66,7 +66,7 @@ def test_the_weights_that_come_with_the_project_find_the_goal_of_a_room() -> Non
     run = weights.load_curious("maze3d_room")
     quick = dataclasses.replace(run.config, optimization=0, eval_envs=16)
     scores = evaluate_curiosity.means(evaluate_curiosity.evaluate(run._replace(config=quick), 0))
-    assert min(scores["test"]["reward"][0], scores["validation"]["reward"][0]) > 25  # a random policy: 8
+    assert min(scores["test"]["reward"][0], scores["validation"]["reward"][0]) > 60  # a random policy: 8
 
 
 @dataclass
