@@ -120,8 +120,8 @@ def _columns(maze: Maze, door: jax.Array, look: Look, hits: Hits, place: jax.Arr
     material = jnp.where(closed > 0, textures.FIRST_DOOR + closed - 1, plain)
     poster = jnp.where(closed > 0, -1, look.poster[hits.face, hits.y, hits.x].astype(jnp.int32))
     light = jnp.where(hits.face < 2, 1.0, _SIDE_SHADE) * _fade(hits.distance)
-    light = light * jnp.where(closed > 0, 1.0, jax.vmap(textures.lamp, in_axes=(0, None, None))(look.lamp, *place.T))
-    red, green, blue = light  # a door keeps its colour, which is its key's
+    lamps = jax.vmap(textures.lamp, in_axes=(0, None, None))(look.lamp, *place.T)
+    red, green, blue = light * jnp.where(closed > 0, 1.0, lamps)  # a door keeps its colour, which is its key's
     return Columns(
         distance=hits.distance,
         along=hits.along,

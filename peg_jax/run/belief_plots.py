@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from peg_jax.run.media import tile
 from peg_jax.run.plots import Extent, colours, draw_background, figure_of, finish, style
@@ -64,8 +63,7 @@ def occupancy_map(
     _draw_phases(phases, visited, exploring, goals, below=(0.5, -0.5 / (3.9 * proportion)))
     x, y, steps = distance
     steps = np.maximum(steps, 0.0)  # a network's guess may fall below
-    edges = MaxNLocator(15).tick_values(0.0, max(steps.max(), 1.0))
-    levels = contour.contourf(x, y, steps, levels=edges, cmap="viridis_r", alpha=0.75, zorder=1)
+    levels = contour.contourf(x, y, steps, levels=15, cmap="viridis_r", alpha=0.75, zorder=1)
     contour.plot(*distance_goal, ms=14, marker="*", color=GOALS, markeredgecolor="black", zorder=3)
     _scale(figure, contour, levels, "predicted steps to the star")
     order = np.argsort(value, kind="stable")  # the highest on top
