@@ -18,7 +18,7 @@ FAST: Changes = {
     "network.kernels": (8, 4),
     "network.strides": (4, 2),
     "network.units": 128,
-    "ppo.num_envs": 16,
+    "ppo.num_envs": 64,
     "ppo.rollout": 128,
     "ppo.minibatches": 8,
     "ppo.clip": 0.2,
