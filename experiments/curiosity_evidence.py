@@ -1,7 +1,8 @@
 """What curious runs know and pay for, measured: `python -m experiments.curiosity_evidence --runs runs/ec runs/icm`.
 
-Every run becomes a `<name>.json` in the folder; the page is made from all of them, so it can be made again from
-committed data alone (no `--runs`). Everything is measured in the stream of test mazes, from which nothing learns.
+A run `name`, or `name_<seed>`, is put into `<name>.json` in the folder beside its other seeds; page and curves are made
+from all such files, so they can be made again from committed data alone (no `--runs`). Everything is measured in the
+stream of test mazes, from which nothing learns; runs of one seed are measured in the same mazes.
 
 * Reward and coverage of first episodes, of the policy and of a random walk.
 * Pairs of a random walk, as the R-network is trained on: accuracy, and by path distance in cells; also of a network
@@ -25,12 +26,13 @@ from rich.console import Console
 from envs.maze3d.paths import distances
 from envs.splits import SPLITS
 from experiments.cli import main, parse
+from experiments.compare_curiosity import label
 from experiments.compilation import enable_compilation_cache
 from experiments.curiosity_config import ANT, CURIOUS, CuriosityRunConfig, run_task
 from experiments.curiosity_evidence_page import DISTANCES, write_page
 from experiments.curiosity_places import cell_of, chance_of_more, judged_by_the_first_half, paid_by_distance
 from experiments.curiosity_program import begun, split_params
-from experiments.evidence import portable
+from experiments.evidence import add, portable
 from experiments.logs import TIMING, read_wall_seconds
 from experiments.r_network_stage import FOLDER, abstract_stage, stage_store
 from experiments.restored import CURIOSITY, CuriousRun, Restored, restore_as
@@ -39,14 +41,13 @@ from experiments.visualize_curiosity import EARLY, Seen, one_seed, see
 from peg_jax.core import rng
 from peg_jax.core.config import require
 from peg_jax.core.types import Key, Params
-from peg_jax.curiosity import evaluation, r_training, training
+from peg_jax.curiosity import evaluation, r_training
 from peg_jax.curiosity.history import History, take_pairs
 from peg_jax.curiosity.networks import Apply, Policy
 from peg_jax.curiosity.r_network import RNetwork, Variables, compare, init_variables
-from peg_jax.curiosity.training import SeedState
+from peg_jax.curiosity.training import SeedState, build_network
 from peg_jax.curiosity.watching import Episodes
 from peg_jax.run.directory import RunDirectory
-from peg_jax.run.files import write_json
 from peg_jax.run.metrics import read_metrics
 from peg_jax.run.progress import print_line
 
@@ -58,7 +59,7 @@ Figures = dict[str, Any]
 class CuriosityEvidenceConfig:
     """Measure runs, and write the page."""
 
-    runs: tuple[str, ...] = ()  # run directories to measure; the name of each is that of its file
+    runs: tuple[str, ...] = ()  # run directories to measure, each <name> or <name>_<seed>
     output: str = "benchmarks/maze3d"  # folder of the evidence
     episodes: int = 16  # of each kind
     steps: int = 600  # of each random walk
@@ -86,10 +87,11 @@ def read_run(path: str, console: Console) -> CuriousRun:
 
 def measure(run: CuriousRun, options: CuriosityEvidenceConfig) -> Figures:
     """Everything about the run's seeds, in the order of the page."""
-    seeds = []
+    seeds, took = [], training(run)
     for index in range(run.config.num_seeds):
         number = run.config.seed + index
-        seeds.append({"seed": number} | measure_seed(run, one_seed(run, number), seed_keys(run.config)[index], options))
+        found = measure_seed(run, one_seed(run, number), seed_keys(run.config)[index], options)
+        seeds.append({"seed": number} | took | curve(run, index) | found)
     return {"seeds": seeds}
 
 
@@ -135,7 +137,7 @@ def scores(run: CuriousRun, seed: SeedState, options: CuriosityEvidenceConfig, k
             figures[f"{name}_error"] = round(float(np.std(values) / np.sqrt(options.episodes)), 4)
         return figures
 
-    apply = training.build_network(task, run.config.algorithm())
+    apply = build_network(task, run.config.algorithm())
     return {"policy": play(apply), "random_walk": play(uniform)}
 
 
@@ -239,19 +241,28 @@ def describe(run: CuriousRun, options: CuriosityEvidenceConfig) -> Figures:
     """The run's command, revision and machine, and what was trained."""
     config, starts = run.config, run.directory.read_starts()
     start = starts[-1]
-    stage = stage_store(config, run.directory, lambda _: None).latest() or 0
     return {
         "command": portable(starts[0]["command"]),  # of those that resume it, none says what it is
+        "options": label(config),
+        "scenario": config.scenario,
+        "metric": config.metric,
         "method": config.method,
         "control": config.reachability.control,
         "revision": start["git_revision"],
         "machine": {name: start[name] for name in ("cpu_count", "backend", "device_kind", "python")}
         | {"jax": start["packages"]["jax"]},
+        "measured_on": {name: getattr(options, name) for name in ("episodes", "steps", "shots", "pairs")},
+    }
+
+
+def training(run: CuriousRun) -> Figures:
+    """How much the run has trained, and how long that took."""
+    stage = stage_store(run.config, run.directory, lambda _: None).latest() or 0
+    return {
         "env_steps": run.step,
         "minutes": _minutes(run.directory.path / TIMING),
         "r_network_minutes": _minutes(run.directory.path / FOLDER / TIMING),
-        "r_network_pairs": stage * config.reachability.offline.batch,
-        "measured_on": {name: getattr(options, name) for name in ("episodes", "steps", "shots", "pairs")},
+        "r_network_pairs": stage * run.config.reachability.offline.batch,
     }
 
 
@@ -260,10 +271,13 @@ def _minutes(path: Path) -> float | None:
     return round(max(read_wall_seconds(path).values(), default=0.0) / 60, 1) if path.exists() else None
 
 
-def curve(run: CuriousRun, name: str) -> Figures:
-    """The evaluations in test mazes that the run made on its way, of its first seed."""
-    series = read_metrics(run.directory.seed_directories()[0] / "metrics.jsonl")[f"test_{name}"]
-    return {"env_steps": series.steps.astype(int).tolist(), name: series.values.round(3).tolist()}
+def curve(run: CuriousRun, index: int) -> Figures:
+    """The evaluations in test mazes that one seed of the run made on its way."""
+    if not run.step:
+        return {}
+    name = run.config.metric
+    series = read_metrics(run.directory.seed_directories()[index] / "metrics.jsonl")[f"test_{name}"]
+    return {"curve": {"env_steps": series.steps.astype(int).tolist(), name: series.values.round(3).tolist()}}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -278,11 +292,9 @@ def run(arguments: Sequence[str]) -> int:
         restored = read_run(path, console)
         require(restored.config.scenario != ANT, "runs", path, "the ant has no maze; name runs in mazes")
         folder.mkdir(parents=True, exist_ok=True)
-        figures = describe(restored, options) | measure(restored, options)
-        if restored.step:
-            figures["curve"] = curve(restored, restored.config.metric)
-        write_json(folder / f"{restored.directory.path.name}.json", figures)
-        console.print(f"figures   {folder / restored.directory.path.name}.json", soft_wrap=True)
+        name = restored.directory.path.name.removesuffix(f"_{restored.config.seed}")
+        add(folder, name, describe(restored, options) | measure(restored, options))
+        console.print(f"figures   {folder / name}.json", soft_wrap=True)
     console.print(f"page      {write_page(folder)}", soft_wrap=True)
     return 0
 

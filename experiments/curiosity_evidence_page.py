@@ -1,6 +1,7 @@
-"""The page of the evidence about curiosity, from the JSON files in a folder."""
+"""The page of the evidence about curiosity and its curves, from the JSON files in a folder."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from experiments.curiosity_places import AWAY
 from peg_jax.run.files import RunError
+from peg_jax.run.plots import learning_curves
 
 DISTANCES = ((0, 0), (1, 1), (2, 2), (3, 4), (5, 8), (9, 10_000))
 """Path lengths in cells, first and last of each row."""
@@ -16,7 +18,7 @@ Figures = dict[str, Any]
 
 
 def write_page(folder: Path) -> Path:
-    """Tables of everything in the folder; returns the page's path.
+    """Curves and tables of everything in the folder; returns the page's path.
 
     Raises:
         RunError: there is no evidence.
@@ -33,6 +35,15 @@ def write_page(folder: Path) -> Path:
         "",
         *_runs(found),
     ]
+    if panels := _panels(found):
+        learning_curves(folder / "curves.png", panels)
+        lines += [
+            "![curves](curves.png)",
+            "",
+            "*Evaluations in test mazes on the way, first of a network that has learned nothing: means over the seeds,",
+            "bands of one standard deviation.*",
+            "",
+        ]
     for title, key, table in (
         ("Reward and coverage", "episodes", _episodes),
         ("What the R-network knows", "pairs", _pairs),
@@ -48,23 +59,40 @@ def write_page(folder: Path) -> Path:
     return page
 
 
+def _panels(found: dict[str, Figures]) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Curves by scenario and what it measures, of the evaluations that all seeds of a run made."""
+    panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
+    for name, one in found.items():
+        curves = [seed["curve"] for seed in one["seeds"] if "curve" in seed]
+        if curves:
+            shortest = min((curve["env_steps"] for curve in curves), key=len)
+            values = [curve[one["metric"]][: len(shortest)] for curve in curves]
+            panels[f"{one['scenario']}: {one['metric']}"][name] = (np.array(shortest), np.array(values))
+    return panels
+
+
 def _runs(found: dict[str, Figures]) -> list[str]:
     lines = []
     for name, one in found.items():
         machine = f"{one['machine']['cpu_count']} CPU cores, {one['machine']['device_kind']}"
         seeds = ", ".join(str(seed["seed"]) for seed in one["seeds"])
+        first = one["seeds"][0]
         lines.append(
-            f"* **{name}**: `{one['command']}`, {one['env_steps']:,} steps, {one['r_network_pairs']:,} pairs for the "
-            f"R-network, seeds {seeds}, revision {one['revision'][:10]}, {machine}, jax {one['machine']['jax']}; "
-            f"{_took(one)}."
+            f"* **{name}**: `{one['command']}`, {first['env_steps']:,} steps, {first['r_network_pairs']:,} pairs for "
+            f"the R-network, seeds {seeds}, revision {one['revision'][:10]}, {machine}, jax {one['machine']['jax']}; "
+            f"{_took(one['seeds'])}."
         )
     return [*lines, ""]
 
 
-def _took(one: Figures) -> str:
-    parts = [f"{one['minutes']:.1f} minutes"] if one.get("minutes") else []
-    parts += [f"{one['r_network_minutes']:.1f} for the R-network"] if one.get("r_network_minutes") else []
-    return " and ".join(parts) or "not timed"
+def _took(seeds: list[Figures]) -> str:
+    parts = [_minutes(seeds, "minutes", "minutes"), _minutes(seeds, "r_network_minutes", "for the R-network")]
+    return " and ".join(filter(None, parts)) or "not timed"
+
+
+def _minutes(seeds: list[Figures], key: str, unit: str) -> str:
+    timed = [f"{seed[key]:.1f}" for seed in seeds if seed.get(key)]
+    return f"{', '.join(timed)} {unit}" if timed else ""
 
 
 def _of(one: Figures, *path: str, digits: int = 2) -> str:

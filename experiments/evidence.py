@@ -15,8 +15,10 @@ import numpy as np
 from rich.console import Console
 
 from experiments.cli import main, parse
-from experiments.config import RunConfig
+from experiments.config import MAY_CHANGE, RunConfig
+from experiments.labels import changed_options
 from experiments.logs import TIMING, read_wall_seconds
+from experiments.presets import preset
 from experiments.success import SUCCESS, measure
 from peg_jax.core.config import require
 from peg_jax.run.directory import RunDirectory
@@ -68,6 +70,7 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
     ]
     evidence = {
         "env": config.env,
+        "options": changed_options(config, preset(RunConfig, config.preset, config.env, config.method), MAY_CHANGE),
         "command": portable(start["command"]),
         "revision": start["git_revision"],
         "machine": {name: start[name] for name in ("cpu_count", "backend", "device_kind", "python")}
@@ -111,14 +114,13 @@ def add(folder: Path, name: str, evidence: Evidence) -> None:
     """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number.
 
     Raises:
-        RunError: the file is of another revision, whose seeds cannot stand beside these.
+        RunError: the file is of another revision or of other options; such seeds cannot stand beside these.
     """
     path = folder / f"{name}.json"
     earlier = _read(path) if path.exists() else evidence
-    if earlier["revision"] != evidence["revision"]:
-        raise RunError(
-            f"{path} is of revision {earlier['revision']}, this run of {evidence['revision']}; remove the file"
-        )
+    for what in ("revision", "options"):
+        if earlier.get(what, evidence[what]) != evidence[what]:  # earlier versions did not note the options
+            raise RunError(f"{path} is of {what} {earlier[what]}, this run of {evidence[what]}; remove the file")
     seeds = {seed["seed"]: seed for seed in (*earlier["seeds"], *evidence["seeds"])}
     write_json(path, evidence | {"seeds": [seeds[number] for number in sorted(seeds)]})
 

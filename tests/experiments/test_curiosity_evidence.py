@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from experiments import curiosity_evidence
 from experiments.curiosity_evidence import by_distance, firing, places
 from experiments.curiosity_evidence_page import write_page
 from experiments.curiosity_places import paid_by_distance
+from experiments.evidence import add
 from experiments.visualize_curiosity import Seen
 from peg_jax.curiosity.intrinsic import Appraisal
 from peg_jax.curiosity.watching import Episodes
@@ -59,6 +61,17 @@ def test_pairs_are_judged_by_path_distance() -> None:
     assert rows[9, 10_000]["similarity"] == 0.45 and rows[9, 10_000]["far_in_time"]["accuracy"] == 0.5
 
 
+def test_seeds_join_those_of_the_same_revision_and_options(tmp_path: Path) -> None:
+    run = {"revision": "0123", "options": "ppo_plus_ec"}
+    for seed, cells in ((1, 30), (0, 40), (1, 50)):
+        add(tmp_path, "ec", run | {"seeds": [{"seed": seed, "cells": cells}]})
+    seeds = json.loads((tmp_path / "ec.json").read_text())["seeds"]
+    assert seeds == [{"seed": 0, "cells": 40}, {"seed": 1, "cells": 50}]
+    for what in run:
+        with pytest.raises(RunError, match=rf"ec.json is of {what} .*, this run of other; remove the file"):
+            add(tmp_path, "ec", run | {what: "other", "seeds": [{"seed": 2}]})
+
+
 def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no evidence"):
         write_page(tmp_path)
@@ -73,14 +86,17 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
         "command": "python -m experiments.episodic_curiosity --method=ppo_plus_ec",
         "revision": "0123456789abcdef",
         "machine": {"cpu_count": 2, "device_kind": "cpu", "jax": "0.10"},
-        "env_steps": 8192,
-        "r_network_pairs": 1000,
-        "minutes": 2.0,
-        "r_network_minutes": 10.0,
+        "scenario": "noreward",
+        "metric": "coverage",
         "measured_on": {},
         "seeds": [
             {
                 "seed": seed,
+                "env_steps": 8192,
+                "r_network_pairs": 1000,
+                "minutes": 2.0,
+                "r_network_minutes": 10.0,
+                "curve": {"env_steps": [0, 4096, 8192][: 3 - seed], "coverage": [30.0, 40.0, 50.0][: 3 - seed]},
                 "episodes": {who: {"reward": seed, "cells": 30.0} for who in ("policy", "random_walk")},
                 "pairs": pairs | {"accuracy": 0.8 + seed / 10},
                 "untrained_pairs": pairs | {"accuracy": 0.5},
@@ -94,4 +110,5 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     assert "| ec | 64 | 0.85 (0.80, 0.90) | 0.80 (0.80, 0.80) | 0.95, 0.90 |" in page
     assert "| ec, not trained | 64 | 0.50 (0.50, 0.50) |" in page
     assert "| ec | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 30.00 (30.00, 30.00) |" in page
-    assert "2.0 minutes and 10.0 for the R-network" in page and "Firing" not in page
+    assert "2.0, 2.0 minutes and 10.0, 10.0 for the R-network" in page and "Firing" not in page
+    assert "seeds 0, 1, revision" in page and iio.imread(tmp_path / "curves.png").std() > 5
