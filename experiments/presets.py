@@ -219,7 +219,7 @@ PRESETS_FOR: dict[tuple[str, str], Changes] = {
         "agent.world_model.stoch": 4,
         "loop.subgoal_threshold": 2.0,
     },
-    ("fast", "walker"): _FAST_BODIES,
+    ("fast", "walker"): {**_FAST_BODIES, "agent.world_model.sine_scale": 0.0},
     ("fast", "ant_maze"): {
         **_FAST_BODIES,
         "agent.reaching.most_steps": 300.0,
