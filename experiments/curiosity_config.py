@@ -11,7 +11,7 @@ from envs.maze3d.television import Television
 from experiments import options
 from experiments.cli import parse_command
 from experiments.curiosity_checks import validate_reachability
-from experiments.curiosity_presets import ANT_CURIOUS, ANT_NUMBERS, ANT_VIEWS, PRESETS, Changes
+from experiments.curiosity_presets import ANT_CURIOUS, ANT_NUMBERS, ANT_VIEWS, PRESETS, UNPAID, Changes
 from experiments.env_devices import require_devices
 from experiments.extras import load
 from experiments.options import RunOptions, override
@@ -101,7 +101,8 @@ def preset(name: str, scenario: str, method: str) -> CuriosityRunConfig:
     if scenario == ANT and method in CURIOUS:
         numbers = numbers | ANT_CURIOUS
     config = CuriosityRunConfig(scenario=scenario, method=method, preset=name)
-    return override(config, task | METHODS[method].numbers | numbers | PRESETS[name] | view | own)
+    unpaid = UNPAID.get(name, {}) if scenario in NO_REWARD else {}
+    return override(config, task | METHODS[method].numbers | numbers | PRESETS[name] | unpaid | view | own)
 
 
 def parse_curious(arguments: Sequence[str]) -> tuple[CuriosityRunConfig, bool]:

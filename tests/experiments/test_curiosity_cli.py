@@ -105,6 +105,14 @@ def test_episodic_curiosity_has_the_numbers_of_its_scenario() -> None:
     assert (online.history, online.interval, online.passes, online.batch) == (720_000, 720_000, 10, 64)
 
 
+def test_fast_takes_large_batches_where_nothing_is_paid() -> None:
+    sizes = [
+        preset("fast", scenario, "ppo").ppo.num_envs for scenario in ("noreward", "norewardnofire", "sparse", "dense1")
+    ]
+    assert sizes == [64, 64, 16, 16]
+    assert [preset(name, "noreward", "ppo").ppo.num_envs for name in ("paper", "wide", "smoke")] == [12, 1024, 4]
+
+
 def test_parity_replaces_the_oldest_where_no_reward_is_paid() -> None:
     config, _ = parse("--method=ppo_plus_eco", "--scenario=noreward", "--reachability.parity")
     assert config.algorithm().reachability.memory.replacement == "fifo"
