@@ -28,6 +28,7 @@ from peg_jax.run.plots import learning_curves
 
 Evidence = dict[str, Any]
 CLOSEST = "closest"  # how near the goals the episodes came, in the goal's units
+OTHER_RUN = "--r-network="
 SOLVED = 0.9  # of the episodes, over all goals and toward goal 0
 INTRODUCTION = (
     "Made by `python -m experiments.evidence`. Success is the share of episodes in which an evaluation goal was",
@@ -104,9 +105,10 @@ def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
 
 
 def portable(command: str) -> str:
-    """The command as a reader would type it: no interpreter's path, no run directory."""
+    """The command as a reader would type it: no interpreter's path, no run directory, that of another under `runs`."""
     words = command.split(" ")
     words = ["python", *words[words.index("-m") :]] if "-m" in words else words
+    words = [f"{OTHER_RUN}runs/{Path(word).name}" if word.startswith(OTHER_RUN) else word for word in words]
     return " ".join(word for word in words if not word.startswith("--logdir"))
 
 

@@ -12,7 +12,7 @@ from experiments import curiosity_evidence
 from experiments.curiosity_evidence import by_distance, firing, places
 from experiments.curiosity_evidence_page import write_page
 from experiments.curiosity_places import paid_by_distance
-from experiments.evidence import add
+from experiments.evidence import add, portable
 from experiments.visualize_curiosity import Seen
 from peg_jax.curiosity.intrinsic import Appraisal
 from peg_jax.curiosity.watching import Episodes
@@ -70,6 +70,13 @@ def test_seeds_join_those_of_the_same_revision_and_options(tmp_path: Path) -> No
     for what in run:
         with pytest.raises(RunError, match=rf"ec.json is of {what} .*, this run of other; remove the file"):
             add(tmp_path, "ec", run | {what: "other", "seeds": [{"seed": 2}]})
+
+
+def test_a_command_names_no_place_of_the_machine() -> None:
+    said = (
+        "/home/me/.venv/bin/python -m experiments.episodic_curiosity --r-network=/data/runs/ec_1 --logdir=/data/runs/a"
+    )
+    assert portable(said) == "python -m experiments.episodic_curiosity --r-network=runs/ec_1"
 
 
 def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
