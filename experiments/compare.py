@@ -17,14 +17,12 @@ from rich.console import Console
 from experiments import compare_plots
 from experiments.cli import main, parse
 from experiments.compare_curiosity import Explorer, read_explorer, write_study
-from experiments.config import MAY_CHANGE, RunConfig
-from experiments.evidence import Evidence, collect
+from experiments.config import RunConfig
+from experiments.evidence import Evidence, collect, label
 from experiments.extras import load
 from experiments.find import read_runs
 from experiments.intervals import interval, probability_of_improvement
-from experiments.labels import changed_options
 from experiments.logs import GOALS, read_goals
-from experiments.presets import preset
 from experiments.program import run_task
 from experiments.programs import program_of
 from experiments.success import measure
@@ -75,11 +73,6 @@ def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun | Explore
         return FoundRun(directory, collect(directory)[1]["seeds"])
 
     return read_runs(paths, read, lambda line: print_line(console, line))
-
-
-def label(config: RunConfig) -> str:
-    """The method, and the options by which the run differs from the method's defaults."""
-    return changed_options(config, preset(RunConfig, config.preset, config.env, config.method), MAY_CHANGE)
 
 
 def gather(runs: Sequence[FoundRun | Explorer], metric: str) -> dict[str, dict[str, Scores]]:

@@ -54,9 +54,9 @@ def read_explorer(directory: RunDirectory) -> Explorer:
     return Explorer(directory, config, series[0][name].steps[:length].astype(int), scores)
 
 
-def label(config: CuriosityRunConfig) -> str:
-    """The method, and the options by which the run differs from the method's defaults."""
-    return changed_options(config, preset(config.preset, config.scenario, config.method), MAY_CHANGE)
+def label(config: CuriosityRunConfig, ignored: Sequence[str] = ()) -> str:
+    """The method, and the options by which the run differs from the method's defaults, but for those `ignored`."""
+    return changed_options(config, preset(config.preset, config.scenario, config.method), (*MAY_CHANGE, *ignored))
 
 
 def gather(runs: Sequence[Explorer]) -> dict[str, dict[str, Curve]]:

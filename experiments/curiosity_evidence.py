@@ -32,7 +32,7 @@ from experiments.curiosity_config import ANT, CURIOUS, CuriosityRunConfig, run_t
 from experiments.curiosity_evidence_page import DISTANCES, write_page
 from experiments.curiosity_places import cell_of, chance_of_more, judged_by_the_first_half, paid_by_distance
 from experiments.curiosity_program import begun, split_params
-from experiments.evidence import OTHER_RUN, add, portable
+from experiments.evidence import add, portable
 from experiments.logs import TIMING, read_wall_seconds
 from experiments.r_network_stage import FOLDER, abstract_stage, stage_store
 from experiments.restored import CURIOSITY, CuriousRun, Restored, restore_as
@@ -243,7 +243,7 @@ def describe(run: CuriousRun, options: CuriosityEvidenceConfig) -> Figures:
     start = starts[-1]
     return {
         "command": portable(starts[0]["command"]),  # of those that resume it, none says what it is
-        "options": " ".join(word for word in label(config).split(" ") if not word.startswith(OTHER_RUN)),
+        "options": label(config, ignored=["r_network"]),  # each seed may use that of another run
         "scenario": config.scenario,
         "metric": config.metric,
         "method": config.method,

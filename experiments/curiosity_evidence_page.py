@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.curiosity_places import AWAY
+from experiments.evidence import shared_steps
 from peg_jax.run.files import RunError
 from peg_jax.run.plots import learning_curves
 
@@ -65,9 +66,9 @@ def _panels(found: dict[str, Figures]) -> dict[str, dict[str, tuple[np.ndarray, 
     for name, one in found.items():
         curves = [seed["curve"] for seed in one["seeds"] if "curve" in seed]
         if curves:
-            shortest = min((curve["env_steps"] for curve in curves), key=len)
-            values = [curve[one["metric"]][: len(shortest)] for curve in curves]
-            panels[f"{one['scenario']}: {one['metric']}"][name] = (np.array(shortest), np.array(values))
+            steps = np.array(shared_steps(curves))
+            values = np.array([curve[one["metric"]][: len(steps)] for curve in curves])
+            panels[f"{one['scenario']}: {one['metric']}"][name] = (steps, values)
     return panels
 
 

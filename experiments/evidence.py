@@ -57,6 +57,11 @@ class EvidenceConfig:
     output: str = "benchmarks/point_maze"  # folder of the evidence, one JSON file per preset and method
 
 
+def label(config: RunConfig) -> str:
+    """The method, and the options by which the run differs from the method's defaults."""
+    return changed_options(config, preset(RunConfig, config.preset, config.env, config.method), MAY_CHANGE)
+
+
 def collect(directory: RunDirectory) -> tuple[str, Evidence]:
     """Name and evidence of one run.
 
@@ -71,7 +76,7 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
     ]
     evidence = {
         "env": config.env,
-        "options": changed_options(config, preset(RunConfig, config.preset, config.env, config.method), MAY_CHANGE),
+        "options": label(config),
         "command": portable(start["command"]),
         "revision": start["git_revision"],
         "machine": {name: start[name] for name in ("cpu_count", "backend", "device_kind", "python")}
@@ -140,7 +145,7 @@ def write_page(folder: Path) -> Path:
         raise RunError(f"{folder} holds no evidence; name runs with --runs")
     panels: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
     for name, evidence in groups.items():
-        shared = np.array(_shared(evidence["seeds"]))
+        shared = np.array(shared_steps(evidence["seeds"]))
         reached = np.array([seed[measure(seed)][: len(shared)] for seed in evidence["seeds"]])  # [seeds, T, G]
         panels["mean of all goals"][name] = (shared, reached.mean(axis=-1))
         panels["goal 0"][name] = (shared, reached[..., 0])
@@ -174,8 +179,8 @@ def _section(name: str, evidence: Evidence) -> list[str]:
     ]
 
 
-def _shared(seeds: list[Evidence]) -> list[int]:
-    """Steps at which every seed was evaluated."""
+def shared_steps(seeds: Sequence[Evidence]) -> list[int]:
+    """Steps at which every seed was evaluated, of curves that differ in length alone."""
     shortest: list[int] = min((seed["env_steps"] for seed in seeds), key=len)
     return shortest
 
