@@ -18,6 +18,9 @@ FAST: Changes = {
     "network.kernels": (8, 4),
     "network.strides": (4, 2),
     "network.units": 128,
+    "icm.size": 21,  # as published its convolutions cost ten times what this PPO does
+    "icm.layers": 3,
+    "icm.channels": 16,
     "ppo.num_envs": 16,
     "ppo.rollout": 128,
     "ppo.minibatches": 8,
@@ -42,7 +45,7 @@ WIDE: Changes = {
 }
 
 SMOKE: Changes = {
-    **{name: value for name, value in FAST.items() if name.split(".")[0] in ("maze", "network")},
+    **{name: value for name, value in FAST.items() if name.split(".")[0] in ("maze", "network", "icm")},
     "maze.size": 9,
     "maze.episode_steps": 40,
     "ppo.num_envs": 4,
