@@ -118,7 +118,7 @@ def portable(command: str) -> str:
 
 
 def add(folder: Path, name: str, evidence: Evidence) -> None:
-    """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number.
+    """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number; the first one's command stays.
 
     Raises:
         RunError: the file is of another revision or of other options; such seeds cannot stand beside these.
@@ -129,7 +129,8 @@ def add(folder: Path, name: str, evidence: Evidence) -> None:
         if earlier.get(what, evidence[what]) != evidence[what]:  # earlier versions did not note the options
             raise RunError(f"{path} is of {what} {earlier[what]}, this run of {evidence[what]}; remove the file")
     seeds = {seed["seed"]: seed for seed in (*earlier["seeds"], *evidence["seeds"])}
-    write_json(path, evidence | {"seeds": [seeds[number] for number in sorted(seeds)]})
+    first = min(evidence, earlier, key=lambda content: content["seeds"][0]["seed"])
+    write_json(path, first | {"seeds": [seeds[number] for number in sorted(seeds)]})
 
 
 def _read(path: Path) -> Evidence:

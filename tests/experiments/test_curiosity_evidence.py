@@ -64,9 +64,10 @@ def test_pairs_are_judged_by_path_distance() -> None:
 def test_seeds_join_those_of_the_same_revision_and_options(tmp_path: Path) -> None:
     run = {"revision": "0123", "options": "ppo_plus_ec"}
     for seed, cells in ((1, 30), (0, 40), (1, 50)):
-        add(tmp_path, "ec", run | {"seeds": [{"seed": seed, "cells": cells}]})
-    seeds = json.loads((tmp_path / "ec.json").read_text())["seeds"]
-    assert seeds == [{"seed": 0, "cells": 40}, {"seed": 1, "cells": 50}]
+        add(tmp_path, "ec", run | {"command": f"--seed={seed}", "seeds": [{"seed": seed, "cells": cells}]})
+    found = json.loads((tmp_path / "ec.json").read_text())
+    assert found["seeds"] == [{"seed": 0, "cells": 40}, {"seed": 1, "cells": 50}]
+    assert found["command"] == "--seed=0"
     for what in run:
         with pytest.raises(RunError, match=rf"ec.json is of {what} .*, this run of other; remove the file"):
             add(tmp_path, "ec", run | {what: "other", "seeds": [{"seed": 2}]})
