@@ -21,6 +21,7 @@ FAST: Changes = {
     "icm.size": 21,  # as published its convolutions cost ten times what this PPO does
     "icm.layers": 3,
     "icm.channels": 16,
+    "icm.forward_share": 0.2,  # as in the trainer; with the visualiser's 0.96 features shrink until nothing is paid
     "ppo.num_envs": 16,
     "ppo.rollout": 128,
     "ppo.minibatches": 8,
