@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import compare_plots
-from experiments.curiosity_config import MAY_CHANGE, CuriosityRunConfig, preset
+from experiments.curiosity_config import CURIOUS, ICM, MAY_CHANGE, CuriosityRunConfig, preset
 from experiments.intervals import interval
 from experiments.labels import changed_options
 from experiments.programs import PROGRAMS
+from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
 from peg_jax.run.metrics import read_metrics
@@ -20,6 +21,8 @@ REFERENCE = "ppo"
 """Whose score the others' are multiples of."""
 OF_A_BONUS = ("--reachability.", "--r-network=", "--icm.", "--reward.bonus=")
 """Options that PPO without a bonus has not."""
+USERS = {"icm": (ICM,), "reachability": CURIOUS}
+"""The methods that have any use for a part of the configuration."""
 
 
 class Explorer(NamedTuple):
@@ -55,8 +58,11 @@ def read_explorer(directory: RunDirectory) -> Explorer:
 
 
 def label(config: CuriosityRunConfig, ignored: Sequence[str] = ()) -> str:
-    """The method, and the options by which the run differs from the method's defaults, but for those `ignored`."""
-    return changed_options(config, preset(config.preset, config.scenario, config.method), (*MAY_CHANGE, *ignored))
+    """The method, and its options by which the run differs from the method's defaults, but for those `ignored`."""
+    idle = {part for part, methods in USERS.items() if config.method not in methods}
+    unused = [name for name in flatten(encode(config)) if name.partition(".")[0] in idle]
+    default = preset(config.preset, config.scenario, config.method)
+    return changed_options(config, default, (*MAY_CHANGE, *ignored, *unused))
 
 
 def gather(runs: Sequence[Explorer]) -> dict[str, dict[str, Curve]]:

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from experiments import curiosity_evidence
+from experiments.compare_curiosity import label
+from experiments.curiosity_config import preset
 from experiments.curiosity_evidence import by_distance, firing, places
 from experiments.curiosity_evidence_page import write_page
 from experiments.curiosity_places import paid_by_distance
 from experiments.evidence import add, portable
+from experiments.options import override
 from experiments.visualize_curiosity import Seen
 from peg_jax.curiosity.intrinsic import Appraisal
 from peg_jax.curiosity.watching import Episodes
@@ -71,6 +74,17 @@ def test_seeds_join_those_of_the_same_revision_and_options(tmp_path: Path) -> No
     for what in run:
         with pytest.raises(RunError, match=rf"ec.json is of {what} .*, this run of other; remove the file"):
             add(tmp_path, "ec", run | {what: "other", "seeds": [{"seed": 2}]})
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("ppo", ""), ("ppo_plus_icm", " --icm.size=9"), ("ppo_plus_eco", " --reachability.memory.capacity=7")],
+)
+def test_a_run_is_told_apart_by_options_that_its_method_uses(method: str, said: str) -> None:
+    changes = {"icm.size": 9, "reachability.memory.capacity": 7, "ppo.clip": 0.3}
+    assert sorted(label(override(preset("fast", "sparse", method), changes)).split()) == sorted(
+        [method, "--ppo.clip=0.3", *said.split()]
+    )
 
 
 def test_a_command_names_no_place_of_the_machine() -> None:
