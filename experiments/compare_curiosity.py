@@ -19,10 +19,10 @@ from peg_jax.run.metrics import read_metrics
 
 REFERENCE = "ppo"
 """Whose score the others' are multiples of."""
-OF_A_BONUS = ("--reachability.", "--r-network=", "--icm.", "--reward.bonus=")
-"""Options that PPO without a bonus has not."""
 USERS = {"icm": (ICM,), "reachability": CURIOUS}
 """The methods that have any use for a part of the configuration."""
+OF_A_BONUS = (*(f"--{part}." for part in USERS), "--r-network=", "--reward.bonus=")
+"""Options that PPO without a bonus has not."""
 
 
 class Explorer(NamedTuple):
