@@ -10,6 +10,7 @@ import functools
 import io
 import os
 import threading
+import warnings
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -27,6 +28,7 @@ Physics = Literal["auto", "mjx", "mujoco"]
 # Enough for contacts of our models to converge (one-step error against 100 iterations: 0 at the 99th percentile), and
 # few enough that a batch does not wait for its slowest member.
 MJX_ITERATIONS, MJX_LS_ITERATIONS = 4, 8
+THREADS = 8  # of XLA's CPU backend under MJX, at least
 
 _CONTROL = (
     mujoco.mjtState.mjSTATE_CTRL.value
@@ -93,6 +95,19 @@ def with_mjx_solver(model: mujoco.MjModel) -> mujoco.MjModel:
     return model
 
 
+def _warn_of_few_threads() -> None:
+    """Say so if a step could wait for ever.
+
+    A step has several batched Cholesky factorisations. Each (LAPACK in jaxlib, seen with 0.10.2) waits on a thread of
+    XLA's CPU backend for work that it has given to the same threads, so that as many at once as there are threads never
+    end: on two cores `block_stack` with 64 worlds did not.
+    """
+    threads = int(os.environ.get("NPROC") or os.cpu_count() or 1)
+    if threads < THREADS and jax.default_backend() == "cpu":
+        advice = f"start Python with NPROC={THREADS} in its environment, or use physics='mujoco', which is faster on a CPU"
+        warnings.warn(f"MJX may wait for ever on the {threads} threads of this CPU; {advice}", stacklevel=4)
+
+
 class MjxEngine:
     """MuJoCo in JAX."""
 
@@ -103,6 +118,7 @@ class MjxEngine:
         with contextlib.redirect_stdout(io.StringIO()):
             from mujoco import mjx
 
+        _warn_of_few_threads()
         self._mjx: Any = mjx
         self._substeps, self._num_actuators, self._num_mocap = substeps, model.nu, model.nmocap
         self._model = mjx.put_model(with_mjx_solver(model))

@@ -1,6 +1,11 @@
 """The engines: C MuJoCo under every transformation, and MJX against it."""
 
 import functools
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +25,7 @@ from envs.mujoco.engine import (
     with_mjx_solver,
 )
 
+ROOT = Path(__file__).parents[2]
 GRID = ("11111", "1...1", "111.1", "1...1", "1.111", "11111")  # the published maze, row 0 at y = -2, column 0 at x = -2
 
 
@@ -259,3 +265,29 @@ def test_a_tower_stands_and_a_hand_lifts_in_both_engines():
         assert blocks[2, 2] > 0.5
         np.testing.assert_allclose(blocks[:2, 2], 0.425, atol=5e-3)
     np.testing.assert_allclose(lifted[0], lifted[1], atol=0.01)
+
+
+FACTORISE = """
+import sys
+sys.argv = ["bench", *sys.argv[1:]]
+import experiments
+import jax, jax.numpy as jnp
+several = jax.jit(lambda *matrices: [jnp.linalg.cholesky(matrix) for matrix in matrices])
+jax.block_until_ready([several(*jnp.tile(jnp.eye(30), (4, 512, 1, 1))) for _ in range(300)])
+"""
+
+
+def test_commands_on_mjx_have_the_threads_that_batched_factorisations_wait_on():
+    """On two cores this does not end without them."""
+    environment = {name: value for name, value in os.environ.items() if name != "NPROC"}
+    command = [sys.executable, "-c", FACTORISE, "--physics=mjx"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120)
+
+
+def test_mjx_on_few_threads_warns(monkeypatch):
+    monkeypatch.setenv("NPROC", "2")
+    with pytest.warns(UserWarning, match="wait for ever on the 2 threads of this CPU; start Python with NPROC=8"):
+        MjxEngine(load_model("walker"), 4)
+    monkeypatch.setenv("NPROC", "8")
+    with warnings.catch_warnings(action="error"):
+        MjxEngine(load_model("walker"), 4)

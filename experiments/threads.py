@@ -1,0 +1,16 @@
+"""Threads of XLA's CPU backend, which have to be counted before JAX computes anything."""
+
+import os
+from collections.abc import Sequence
+
+ENOUGH = 8
+
+
+def widen_for_mjx(arguments: Sequence[str]) -> None:
+    """Where the command line asks for MJX, let XLA's CPU backend have so many threads that no step waits for ever.
+
+    See `envs.mujoco.engine`, which warns where this came too late. An accelerator does not notice.
+    """
+    words = " ".join(arguments).replace("=", " ").split()
+    if ("--physics", "mjx") in zip(words, words[1:], strict=False):
+        os.environ.setdefault("NPROC", str(max(ENOUGH, os.cpu_count() or 1)))
