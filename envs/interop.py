@@ -20,6 +20,8 @@ from gymnax.environments import environment, spaces
 from envs import raster
 from envs.base import GoalEnvironment
 
+_GOAL = 0x60A1  # names the key of a goal: the environment, which gets the key itself, will split it into fewer
+
 
 class BraxEnvironment:
     """One of our environments with brax's methods, for brax's wrappers and agents.
@@ -178,7 +180,8 @@ class ForeignEnvironment(GoalEnvironment[ForeignState, ForeignParams]):
 
     def reset_env(self, key: jax.Array, params: ForeignParams) -> tuple[jax.Array, ForeignState]:
         """Starts an episode: obs and state."""
-        return self._reset(key, self.sample_goals(jax.random.fold_in(key, 1), 1, params)[0], params)
+        goal_key = jax.random.fold_in(key, _GOAL)
+        return self._reset(key, self.sample_goals(goal_key, 1, params)[0], params)
 
     def reset_to_eval_goal(
         self, key: jax.Array, goal_index: int | jax.Array, params: ForeignParams

@@ -55,6 +55,7 @@ class Bridge:
 
     def reset(self, key: jax.Array, goal_index: jax.Array) -> tuple[Any, Any]:
         """An episode's observation and state, toward evaluation goal `goal_index`; -1 leaves the goal to chance."""
+        key = jax.random.fold_in(key, 0)
         if isinstance(self.env, GoalEnvironment):
             obs, state = jax.lax.cond(
                 goal_index < 0,

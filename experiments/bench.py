@@ -243,6 +243,9 @@ def _bytes(tree: Any) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Measure as the command line says; returns the exit code."""
     options = parse(BenchConfig, arguments, BenchConfig())
+    for option in ("num_envs", "repeats"):
+        require(getattr(options, option) >= 1, option, getattr(options, option), "it must be at least 1")
+    require(min(options.num_seeds, default=1) >= 1, "num_seeds", options.num_seeds, "each must be at least 1")
     config = override(preset(RunConfig, options.preset, options.env), {"physics": options.physics})
     if "physics" in options.what:
         require(envs.has_physics(options.env), "what", "physics", f"{options.env} has none; name another --env")

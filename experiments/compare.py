@@ -26,6 +26,7 @@ from experiments.logs import GOALS, read_goals
 from experiments.program import run_task
 from experiments.programs import program_of
 from experiments.success import measure
+from peg_jax.core.config import require
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
 from peg_jax.run.progress import print_line
@@ -182,6 +183,7 @@ def _page(env: str, summary: dict[str, Any], options: CompareConfig, pictures: S
 def run(arguments: Sequence[str]) -> int:
     """Compare as the command line says; returns the exit code."""
     options, console = parse(CompareConfig, arguments, CompareConfig()), Console()
+    require(options.resamples >= 1, "resamples", options.resamples, "it must be at least 1")
     load("rliable")
     runs = find_runs(options.runs, console)
     if not runs:
@@ -190,6 +192,9 @@ def run(arguments: Sequence[str]) -> int:
     if explorers:
         console.print(f"page   {write_study(explorers, Path(options.output), options.resamples)}", soft_wrap=True)
     for env, scores in gather(runs, options.metric).items():
+        last = next(iter(scores.values())).success.shape[1] - 1
+        far = f"{env} has evaluation goals 0 to {last}"
+        require(0 <= options.far_goal <= last, "far_goal", options.far_goal, far)
         task = run_task(RunConfig(env=env))
         console.print(f"page   {write_comparison(env, scores, options, task)}", soft_wrap=True)
     return 0

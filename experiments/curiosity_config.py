@@ -16,18 +16,18 @@ from experiments.env_devices import require_devices
 from experiments.extras import load
 from experiments.options import RunOptions, override
 from peg_jax.core.config import ConfigError, nested, require, static
-from peg_jax.curiosity.bonus import settings
+from peg_jax.curiosity.bonus import ANT, MAZES_WITHOUT_REWARD, SCENARIOS, settings
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.methods import METHODS
+from peg_jax.curiosity.ppo import num_updates
 from peg_jax.curiosity.task import Task, make_task
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
-MAY_CHANGE = (*options.MAY_CHANGE, "eval_envs", "ppo.bad_updates")
+MAY_CHANGE = (*options.MAY_CHANGE, "eval_envs", "ppo.bad_updates", "schedule_steps")
 
-ANT, ICM = "ant_no_reward", "ppo_plus_icm"
-NO_REWARD = ("noreward", "norewardnofire", ANT)
+ICM = "ppo_plus_icm"
+NO_REWARD = (*MAZES_WITHOUT_REWARD, ANT)
 FIXED_SIZE = ("dense1", "dense2", ANT)
-SCENARIOS = ("sparse", "verysparse", "sparseplusdoors", "noreward", "norewardnofire", "dense1", "dense2", ANT)
 BEFORE, BESIDE = "ppo_plus_ec", "ppo_plus_eco"
 CURIOUS = (BEFORE, BESIDE)
 """Methods with a reachability network, trained before or beside the policy."""
@@ -57,8 +57,8 @@ class CuriosityRunConfig(RunOptions, CuriosityConfig):
     maze: MazeConfig = nested(MazeConfig)
     physics: Literal["auto", "mjx", "mujoco"] = static("auto")  # the ant's engine; auto: C MuJoCo on a CPU, else MJX
     steps: int = static(20_000_000)  # environment steps of each run
-    schedule_steps: int = static(0)  # steps that the learning rate's decay is laid out for; 0: `steps`
-    log_every: int = static(30_720)  # environment steps per compiled epoch; one line of metrics each
+    schedule_steps: int = static(0)  # steps that the learning rate's decay is laid out for; 0: `steps` at the start
+    log_every: int = static(15_360)  # environment steps per compiled epoch; one line of metrics each
     eval_every: int = static(76_800)  # environment steps between evaluations
     eval_envs: int = static(12)  # environments of an evaluation, for each of the two splits
     checkpoint_every: int = static(614_400)  # environment steps between checkpoints
@@ -157,10 +157,14 @@ def validate(config: CuriosityRunConfig) -> None:
     require_devices(config, config.ppo.num_envs)
     apart = f"the R-network of {BEFORE} is trained on one device; leave the option out"
     require(config.method != BEFORE or config.env_devices == 1, "env_devices", config.env_devices, apart)
-    require(config.oracle.cell > 0, "oracle.cell", config.oracle.cell, "it must be above 0")
+    for option in ("cell", "norm"):
+        value = getattr(config.oracle, option)
+        require(value > 0, f"oracle.{option}", value, "it must be above 0")
     _validate_ppo(config)
     _validate_world(config)
-    if config.scenario != ANT:
+    if config.scenario == ANT:
+        require(min(config.network.mlp, default=1) >= 1, "network.mlp", config.network.mlp, "each must be at least 1")
+    else:
         _validate_network(config)
     _validate_curiosity(config)
 
@@ -172,9 +176,26 @@ def _validate_ppo(config: CuriosityRunConfig) -> None:
         require(getattr(ppo, option) >= 1, f"ppo.{option}", getattr(ppo, option), "it must be at least 1")
     samples = ppo.num_envs * ppo.rollout
     require(samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples")
+    _validate_schedule(config)
     icm = config.icm
-    require(icm.size >= 1, "icm.size", icm.size, "it must be at least 1")
+    for option in ("size", "layers", "channels", "units"):
+        require(getattr(icm, option) >= 1, f"icm.{option}", getattr(icm, option), "it must be at least 1")
     require(0 <= icm.forward_share <= 1, "icm.forward_share", icm.forward_share, "it is a share, 0 to 1")
+
+
+def _validate_schedule(config: CuriosityRunConfig) -> None:
+    ppo, planned = config.ppo, config.schedule_steps or config.steps
+    require(config.schedule_steps >= 0, "schedule_steps", config.schedule_steps, "it cannot be negative")
+    require(ppo.budget_factor > 0, "ppo.budget_factor", ppo.budget_factor, "it must be above 0")
+    if not ppo.decay:
+        return
+    option = "schedule_steps" if config.schedule_steps else "steps"
+    batch = ppo.num_envs * ppo.rollout
+    short = f"the rate decays over whole rollouts of {batch:,} steps; use more, or --ppo.no-decay"
+    require(num_updates(ppo, planned) >= 1, option, planned, short)
+    end = round(planned * ppo.budget_factor)
+    over = f"the learning rate is 0 after {end:,} steps; give --schedule-steps={config.steps} too, or --ppo.no-decay"
+    require(config.steps <= end, "steps", config.steps, over)
 
 
 def _validate_world(config: CuriosityRunConfig) -> None:
@@ -221,6 +242,10 @@ def _validate_network(config: CuriosityRunConfig) -> None:
     maze, network = config.maze, config.network
     lengths = {len(network.channels), len(network.kernels), len(network.strides)}
     require(len(lengths) == 1, "network.kernels", network.kernels, "channels, kernels and strides need equal lengths")
+    for option in ("channels", "kernels", "strides"):
+        sizes = getattr(network, option)
+        require(min(sizes, default=1) >= 1, f"network.{option}", sizes, "each must be at least 1")
+    require(network.units >= 1, "network.units", network.units, "it must be at least 1")
     height, width = maze.height, maze.width
     for kernel, stride in zip(network.kernels, network.strides, strict=True):
         height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1

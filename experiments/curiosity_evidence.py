@@ -106,8 +106,10 @@ def measure_seed(run: CuriousRun, seed: SeedState, key: Key, options: CuriosityE
         return see(config, task, behaviour, seed, SPLIT, options.episodes, steps, key)
 
     walk = jax.jit(partial(seen, behaviour="random", steps=options.steps))(seed, rng.named(key, "walk"))
-    shots = jax.jit(partial(seen, behaviour="fire", steps=options.shots))(seed, rng.named(key, "shots"))
-    figures = scored | {"places": places(walk), "fire": firing(shots, walk)}
+    figures = scored | {"places": places(walk)}
+    if "fire" in task.env.actions:  # type: ignore[attr-defined]
+        shots = jax.jit(partial(seen, behaviour="fire", steps=options.shots))(seed, rng.named(key, "shots"))
+        figures["fire"] = firing(shots, walk)
     if config.method in CURIOUS:
         net = RNetwork(config.reachability.network)
         judge = jax.jit(partial(judged_pairs, net, config, options.pairs))
@@ -194,7 +196,7 @@ def judged_pairs(
     history = History(episodes.frames[1:], taken.done.at[0].set(True), taken.respawned, rows)
     pairs = r_training.history_pairs(rng.named(key, "pairs"), history, numbers)
     order = r_training.shuffle(rng.named(key, "order"), pairs.valid)
-    slots = order.slots[: most // 64 * 64]
+    slots = order.slots[: min(most, order.slots.size) // 64 * 64]
     env = slots // pairs.label.shape[1]
     cell = cell_of(episodes.position[1:])
     current, other = (cell[index.reshape(-1)[slots], env] for index in (pairs.current, pairs.other))

@@ -159,9 +159,9 @@ def _evaluate(
     if variables is None:
         return found, {}
     numbers = config.reachability
-    pairs = numbers.online.pairs if config.method == BESIDE else numbers.offline.pairs
+    stage = numbers.online if config.method == BESIDE else numbers.offline
     net, met = RNetwork(numbers.network), jax.tree.map(lambda x: x[EVALUATED.index("validation")], met)
-    return found, offline.judge(net, variables, met, pairs, numbers.offline.batch, rng.named(key, "judge"))
+    return found, offline.judge(net, variables, met, stage.pairs, stage.batch, rng.named(key, "judge"))
 
 
 def r_variables(config: CuriosityRunConfig, state: TrainState) -> Variables | None:

@@ -197,6 +197,8 @@ def _spearman(x: Array, y: Array) -> float:
 def run(arguments: Sequence[str]) -> int:
     """Diagnose as the command line says; returns the exit code."""
     config, existing = parse_run(DiagnoseConfig, arguments, OWN_OPTIONS)
+    for option in ("updates", "report_every", "coverage_episodes", "goals"):
+        require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
     enable_compilation_cache()
     console = Console()
     figures: Figures = {}

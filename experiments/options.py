@@ -16,6 +16,8 @@ MAY_CHANGE = (
     *("coordinator", "num_processes", "process_id", "env_devices"),
 )
 
+MOST_STEPS = 2_000_000_000  # the last epoch may go beyond
+
 # Options that only the host reads.
 HOST_ONLY = ("preset", "seed", "logdir", "eval_every", "checkpoint_every", "media_every")
 
@@ -76,6 +78,9 @@ def validate_options(config: RunOptions) -> None:
     """
     for option in ("num_seeds", "steps", "log_every", "eval_every", "checkpoint_every"):
         require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
+    for option, most in (("steps", MOST_STEPS), ("log_every", MOST_STEPS // 20)):
+        value = getattr(config, option)
+        require(value <= most, option, value, f"steps are counted in 32 bits; use at most {most}")
     require(config.media_every >= 0, "media_every", config.media_every, "it cannot be negative; 0 draws no pictures")
     require(config.seed >= 0, "seed", config.seed, "it cannot be negative")
     require(0 <= config.optimization <= 3, "optimization", config.optimization, "it must lie between 0 and 3")

@@ -134,6 +134,7 @@ FAST: Changes = {
     "agent.explorer.return_lambda": 0.6,
     "agent.explorer.slow_every": 1,
     "agent.explorer.slow_fraction": 0.05,
+    "planner.kind": "cem",
     "planner.candidates": 100,
     "planner.discount": 0.97,
     "planner.seed_replay": 0.5,

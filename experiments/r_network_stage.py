@@ -29,7 +29,7 @@ from peg_jax.core.types import Array, Key, Metrics
 from peg_jax.curiosity import offline
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.history import History, append, init_history, rows_for
-from peg_jax.curiosity.offline import OFFLINE_AXES, OfflineState
+from peg_jax.curiosity.offline import OFFLINE_AXES, OfflineState, Walking
 from peg_jax.curiosity.r_network import RNetworkState
 from peg_jax.curiosity.task import Task
 from peg_jax.run.checkpoint import CheckpointStore
@@ -51,7 +51,8 @@ class Stage(NamedTuple):
     """Compiled functions."""
 
     init: Callable[[Key], OfflineState]
-    walk: Callable[[Key, Array], History]  # a part of a walk through a stream of mazes
+    begin: Callable[[Key, Array], Walking]  # a walk through a stream of mazes
+    walk: Callable[[Walking, Key, Array], tuple[Walking, History]]  # a part of it
     add: Callable[[History, History], History]  # such a part to what was walked before
     epoch: Callable[[CuriosityConfig, History, History, OfflineState], tuple[OfflineState, Metrics]]
 
@@ -192,9 +193,13 @@ def compile_stage(config: CuriosityRunConfig, task: Task, state: OfflineState) -
     append_part = over_seeds(_append, config.num_seeds, (0, 0), 0)
     with compiling("random walks and the R-network"), ThreadPoolExecutor() as pool:
         init = pool.submit(jax.jit(_init(config, task)).lower(keys).compile, options)
-        walk = pool.submit(jax.jit(_walk(config, task)).lower(keys, jnp.zeros((), jnp.int32)).compile, options)
+        stream, (begin_walk, walk_on) = jnp.zeros((), jnp.int32), _walk(config, task)
+        walking = jax.eval_shape(begin_walk, keys, stream)
+        begin = pool.submit(jax.jit(begin_walk).lower(keys, stream).compile, options)
+        walk = pool.submit(jax.jit(walk_on, donate_argnums=0).lower(walking, keys, stream).compile, options)
         epoch = jax.jit(run_epoch, donate_argnums=3).lower(config.algorithm(), *histories, state).compile(options)
-        return Stage(init.result(), walk.result(), jax.jit(append_part, donate_argnums=0), epoch)
+        add = jax.jit(append_part, donate_argnums=0)
+        return Stage(init.result(), begin.result(), walk.result(), add, epoch)
 
 
 def collect(config: CuriosityRunConfig, task: Task, stage: Stage, split: str) -> History:
@@ -202,14 +207,16 @@ def collect(config: CuriosityRunConfig, task: Task, stage: Stage, split: str) ->
     history = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), _of_all_seeds(config, task, split))
     stream = jnp.asarray(SPLITS.index(split), jnp.int32)
     keys = jax.vmap(lambda key: rng.named(key, split))(stage_keys(config))
+    walking = stage.begin(jax.vmap(lambda key: rng.named(key, "begin"))(keys), stream)
     for index in range(math.ceil(history.done.shape[1] / part_rows(config))):
-        part = stage.walk(jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index), stream)
+        part_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
+        walking, part = stage.walk(walking, part_keys, stream)
         history = stage.add(history, part)
     return history
 
 
 def part_rows(config: CuriosityRunConfig) -> int:
-    """Vector steps of a part of a walk, after which the environments begin anew."""
+    """Vector steps of a part of a walk; the next part goes on where it ended."""
     return min(PART_ROWS, *(_rows(config, split) for split in WALKED))
 
 
@@ -237,12 +244,16 @@ def _init(config: CuriosityRunConfig, task: Task) -> Callable[[Key], OfflineStat
     return over_seeds(lambda key: offline.init(task, reachability, key), config.num_seeds, (0,), OFFLINE_AXES)
 
 
-def _walk(config: CuriosityRunConfig, task: Task) -> Callable[[Key, Array], History]:
-    def walk(key: Key, split: Array) -> History:
-        params = dataclasses.replace(task.params, split=split)
-        return offline.random_walk(task, params, config.ppo.num_envs, part_rows(config), key)
+def _walk(config: CuriosityRunConfig, task: Task) -> tuple[Callable[..., Walking], Callable[..., Any]]:
+    """Of all seeds: how a walk begins, and a part of it."""
 
-    return over_seeds(walk, config.num_seeds, (0, None), 0)
+    def begin(key: Key, split: Array) -> Walking:
+        return offline.begin_walk(task, dataclasses.replace(task.params, split=split), config.ppo.num_envs, key)
+
+    def walk(walking: Walking, key: Key, split: Array) -> tuple[Walking, History]:
+        return offline.random_walk(task, dataclasses.replace(task.params, split=split), walking, part_rows(config), key)
+
+    return over_seeds(begin, config.num_seeds, (0, None), 0), over_seeds(walk, config.num_seeds, (0, 0, None), 0)
 
 
 def load_r_networks(config: CuriosityRunConfig, task: Task, warn: Callable[[str], None]) -> RNetworkState:

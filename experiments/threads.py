@@ -1,5 +1,6 @@
 """Threads of XLA's CPU backend, which have to be counted before JAX computes anything."""
 
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -12,5 +13,5 @@ def widen_for_mjx(arguments: Sequence[str]) -> None:
     See `envs.mujoco.engine`, which warns where this came too late. An accelerator does not notice.
     """
     words = " ".join(arguments).replace("=", " ").split()
-    if ("--physics", "mjx") in zip(words, words[1:], strict=False):
+    if ("--physics", "mjx") in itertools.pairwise(words):
         os.environ.setdefault("NPROC", str(max(ENOUGH, os.cpu_count() or 1)))

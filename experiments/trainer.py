@@ -31,6 +31,7 @@ from experiments.program import (
 from experiments.seeds import evaluation_keys, whole
 from experiments.success import measure
 from peg_jax.peg.evaluation import Evaluation, evaluation_metrics
+from peg_jax.peg.rollout import SUBGOAL_METRICS
 from peg_jax.peg.strategies.planned import PlannedGoals
 from peg_jax.peg.training import CycleLog, TrainState
 from peg_jax.run.session import Session
@@ -76,7 +77,7 @@ class Trainer(Host[RunConfig, Evaluation]):
 
     def _log(self, log: CycleLog, before: int) -> None:
         metrics, goals, went = self.fetch((log.metrics, log.goals, log.go_steps))
-        metrics = {name: value.mean(axis=1) for name, value in metrics.items()}
+        metrics = {name: _over_cycles(name, value) for name, value in metrics.items()}
         steps = np.linspace(before, self.env_steps, goals.shape[1] + 1)[1:].astype(int)
         for index, writer in enumerate(self.writers):
             scalars = {name: float(values[index]) for name, values in metrics.items()}
@@ -155,3 +156,12 @@ def _sized(state: TrainState) -> dict[str, Any]:
     agent = state.seed.agent
     parts = {name: getattr(agent, name) for name in agent.__dataclass_fields__}
     return {**parts, "replay": state.seed.replay, "goals": state.seed.goals}
+
+
+def _over_cycles(name: str, values: np.ndarray) -> np.ndarray:
+    """The mean of `[S, C]` over the cycles of an epoch; of Go phases over the cycles that had any."""
+    if name not in SUBGOAL_METRICS:
+        return values.mean(axis=1)
+    there = ~np.isnan(values)
+    count = there.sum(axis=1)
+    return np.where(count, np.where(there, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)

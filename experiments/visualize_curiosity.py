@@ -13,7 +13,7 @@ from rich.table import Table
 from envs.splits import SPLITS
 from experiments.cli import main, parse
 from experiments.compilation import enable_compilation_cache
-from experiments.curiosity_config import ANT, CuriosityRunConfig, run_task
+from experiments.curiosity_config import ANT, ICM, CuriosityRunConfig, run_task
 from experiments.curiosity_pictures import Watched, draw_watched
 from experiments.curiosity_program import split_params
 from experiments.restored import CURIOSITY, CuriousRun, restore_as
@@ -66,6 +66,8 @@ def acting(config: CuriosityRunConfig, task: Task, behaviour: Behaviour, seed: S
     if behaviour == "nothing" and config.scenario == ANT:
         return task, watching.always(jnp.zeros(task.actions))
     if behaviour == "nothing":
+        unknown = f"the model of {ICM} knows the run's own actions only; use policy, random or fire"
+        require(config.method != ICM, "behaviour", behaviour, unknown)
         task = run_task(config, action_set="default_with_idle")
     actions = () if config.scenario == ANT else task.env.actions  # type: ignore[attr-defined]
     named = "idle" if behaviour == "nothing" else "fire"

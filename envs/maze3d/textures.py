@@ -20,7 +20,6 @@ DOOR_COLORS = ((0.85, 0.15, 0.15), (0.15, 0.7, 0.2), (0.2, 0.3, 0.9), (0.9, 0.8,
 
 FIRST_POSTER = FIRST_DOOR + len(DOOR_COLORS)
 POSTERS = 24
-MATERIALS = FIRST_POSTER + POSTERS
 
 POSTER_CHANCE = 0.1
 """Of a poster on a wall face."""

@@ -11,7 +11,7 @@ from gymnax.environments import environment, spaces
 from envs import raster
 from envs.base import ExplorationEnvironment
 from envs.mujoco import ant, sketch, tiles
-from envs.mujoco.engine import PhysicsState, load_model, make_engine
+from envs.mujoco.engine import PhysicsState, last_good, load_model, make_engine
 from envs.splits import split_key
 
 CELL = 5.0
@@ -142,12 +142,10 @@ class AntNoReward(ExplorationEnvironment[EnvState, EnvParams]):
     ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, dict[Any, Any]]:
         """One agent step without automatic reset: obs, state, reward `[]`, terminated `[]`, info."""
         action = jnp.clip(jnp.asarray(action, jnp.float32), -1.0, 1.0)
-        physics = self.engine.step(state.physics, action)
-        finite = jnp.isfinite(physics.qpos).all() & jnp.isfinite(physics.qvel).all()
-        physics = jax.tree.map(lambda new, old: jnp.where(finite, new, old), physics, state.physics)
+        physics, good = last_good(self.engine.step(state.physics, action), state.physics)
         state = dataclasses.replace(state, physics=physics, time=state.time + 1)
         height = physics.qpos[2]
-        terminated = ~finite | (height < HEALTHY[0]) | (height > HEALTHY[1])
+        terminated = ~good | (height < HEALTHY[0]) | (height > HEALTHY[1])
         info = {
             "position": self.position(state),
             "reachable_cells": jnp.int32((2 * int(FLOOR / CELL) - 1) ** 2),

@@ -14,7 +14,7 @@ from gymnax.environments import environment, spaces
 from envs import raster
 from envs.base import GoalEnvironment
 from envs.mujoco.camera import Marker, photograph
-from envs.mujoco.engine import PhysicsState, load_model, make_engine
+from envs.mujoco.engine import PhysicsState, last_good, load_model, make_engine
 
 
 @struct.dataclass
@@ -163,7 +163,7 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
     ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, dict[Any, Any]]:
         """One agent step without automatic reset: obs, state, reward `[]`, terminated `[]`, info with the metrics."""
         action = jnp.clip(jnp.asarray(action, jnp.float32), -1.0, 1.0)
-        physics = self.engine.step(state.physics, self.control(state.physics, action))
+        physics, _ = last_good(self.engine.step(state.physics, self.control(state.physics, action)), state.physics)
         state = dataclasses.replace(state, physics=physics, time=state.time + 1)
         obs = self.observe(key, state, action, params)
         metrics = self.success(obs, state.goal)

@@ -12,7 +12,7 @@ import os
 import threading
 import warnings
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,6 @@ import numpy as np
 from flax import struct
 
 ASSETS = Path(__file__).parent / "assets"
-
-Physics = Literal["auto", "mjx", "mujoco"]
 
 # Enough for contacts of our models to converge (one-step error against 100 iterations: 0 at the 99th percentile), and
 # few enough that a batch does not wait for its slowest member.
@@ -57,6 +55,17 @@ class Engine(Protocol):
             state: of one world; callers `vmap`.
             control: `[nu + 7 * nmocap]`, the actuators' controls, then positions and orientations of mocap bodies.
         """
+
+
+def last_good(after: PhysicsState, before: PhysicsState) -> tuple[PhysicsState, jax.Array]:
+    """The state after a step, or where it has diverged the one before, and whether it is the former, bool `[]`.
+
+    The limit is MuJoCo's own, whose engines differ in what they make of states beyond it.
+    """
+    good = jnp.asarray(True)
+    for values in jax.tree.leaves(after):
+        good &= (jnp.abs(values) < mujoco.mjMAXVAL).all()
+    return jax.tree.map(lambda new, old: jnp.where(good, new, old), after, before), good
 
 
 def load_model(name: str) -> mujoco.MjModel:
@@ -104,7 +113,7 @@ def _warn_of_few_threads() -> None:
     """
     threads = int(os.environ.get("NPROC") or os.cpu_count() or 1)
     if threads < THREADS and jax.default_backend() == "cpu":
-        advice = f"start Python with NPROC={THREADS} in its environment, or use physics='mujoco', which is faster on a CPU"
+        advice = f"start Python with NPROC={THREADS} in its environment, or use physics='mujoco', faster on a CPU"
         warnings.warn(f"MJX may wait for ever on the {threads} threads of this CPU; {advice}", stacklevel=4)
 
 

@@ -27,11 +27,6 @@ def unit_normal_log_prob(mean: Array, target: Array) -> Array:
     return jnp.sum(-0.5 * jnp.square(target - mean) - LOG_SQRT_2PI, axis=-1)
 
 
-def gaussian(mean: Array, std: Array) -> distrax.Distribution:
-    """Independent Gaussian over the last axis."""
-    return distrax.Independent(distrax.Normal(mean, std), reinterpreted_batch_ndims=1)
-
-
 def gaussian_kl(p: tuple[Array, Array], q: tuple[Array, Array]) -> Array:
     """KL(p || q) of diagonal Gaussians given as (mean, std), summed over the last axis."""
     return jnp.sum(distrax.Normal(*p).kl_divergence(distrax.Normal(*q)), axis=-1)

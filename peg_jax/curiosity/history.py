@@ -72,15 +72,20 @@ def oldest(history: History) -> Array:
     return jnp.maximum(history.written - history.rows, 0)
 
 
-def trajectory_starts(history: History, parity: bool = False) -> Array:
+def trajectory_starts(history: History, ends_late: bool = False, across_lives: bool = False) -> Array:
     """With which frames a trajectory begins, bool `[T, N]`, in the order of time from the oldest kept on.
 
-    Trajectories end with an episode or a life. With `parity` a respawn does not end one, and the frame at `done`
-    counts as the last of the episode before it. Rows not yet written are trajectories of one frame, of
-    which no pair can be made.
+    Trajectories end with an episode or a life. Rows not yet written are trajectories of one frame, of which no pair can
+    be made.
+
+    Args:
+        history: the frames.
+        ends_late: the frame at `done` counts as the last of the episode before it, as in the original's ECO.
+        across_lives: a respawn does not end a trajectory, as in the original.
     """
     done, respawned = (jnp.roll(flags, -oldest(history), axis=0) for flags in (history.done, history.respawned))
-    cut = jnp.roll(done, 1, axis=0) if parity else done | respawned
+    ends = jnp.roll(done, 1, axis=0) if ends_late else done
+    cut = ends if across_lives else ends | respawned
     unwritten = jnp.arange(history.rows) >= history.written
     return (cut | unwritten[:, None]).at[0].set(True)
 

@@ -35,6 +35,14 @@ class OfflineState:
     updates: Array  # int32 [], shared by all seeds
 
 
+@struct.dataclass
+class Walking:
+    """Environments in the middle of a walk."""
+
+    obs: Array  # [N, ...]
+    env: EnvState  # [N]
+
+
 OFFLINE_AXES = cast(Any, OfflineState)(seed=0, updates=None)
 """Where `vmap` finds the seeds in an `OfflineState`."""
 
@@ -46,30 +54,37 @@ def init(task: Task, config: ReachabilityConfig, key: Key) -> OfflineState:
     return OfflineState(OfflineSeed(key, network), jnp.zeros((), jnp.int32))
 
 
-def random_walk(task: Task, params: EnvParams, num_envs: int, rows: int, key: Key) -> History:
+def begin_walk(task: Task, params: EnvParams, num_envs: int, key: Key) -> Walking:
+    """`num_envs` environments at the start of an episode; `params` say the stream of mazes."""
+    obs, env = jax.vmap(task.env.reset_env, in_axes=(0, None))(jax.random.split(key, num_envs), params)
+    return Walking(obs, env)
+
+
+def random_walk(task: Task, params: EnvParams, walking: Walking, rows: int, key: Key) -> tuple[Walking, History]:
     """What environments show whose actions are uniform over the action space, as the published data were collected.
 
     Args:
         task: the environment.
         params: its parameters, which say the stream of mazes.
-        num_envs: environments, which begin anew.
+        walking: where the walk begins, or where an earlier part of it ended.
         rows: vector steps.
         key: PRNG key.
-    """
-    space = task.env.action_space(task.params)
 
-    def step(carry: tuple[Array, EnvState], key: Key) -> tuple[tuple[Array, EnvState], tuple[Array, ...]]:
-        env, (act_key, env_key) = carry[1], rng.split(key, "act", "env")
+    Returns:
+        `(where it ended, what was seen)`.
+    """
+    space, num_envs = task.env.action_space(task.params), walking.obs.shape[0]
+
+    def step(walking: Walking, key: Key) -> tuple[Walking, tuple[Array, ...]]:
+        env, (act_key, env_key) = walking.env, rng.split(key, "act", "env")
         actions = jax.vmap(space.sample)(jax.random.split(act_key, num_envs))
         obs, env, _, terminated, truncated, info = jax.vmap(task.env.step, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, num_envs), env, actions, params
         )
-        return (obs, env), (task.frames(obs, env), terminated | truncated, info["respawned"])
+        return Walking(obs, env), (task.frames(obs, env), terminated | truncated, info["respawned"])
 
-    keys = jax.random.split(rng.named(key, "reset"), num_envs)
-    start = jax.vmap(task.env.reset_env, in_axes=(0, None))(keys, params)
-    _, (frames, done, respawned) = jax.lax.scan(step, start, jax.random.split(rng.named(key, "steps"), rows))
-    return History(frames, done.at[0].set(True), respawned, jnp.asarray(rows, jnp.int32))
+    walking, (frames, done, respawned) = jax.lax.scan(step, walking, jax.random.split(key, rows))
+    return walking, History(frames, done, respawned, jnp.asarray(rows, jnp.int32))
 
 
 def epoch(

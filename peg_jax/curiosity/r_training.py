@@ -29,9 +29,14 @@ class Order:
     count: Array  # int32 []
 
 
-def history_pairs(key: Key, history: History, config: PairConfig, parity: bool = False) -> Pairs:
-    """Pairs of a history drawn anew, leaves `[N, T]`; times count from the oldest step kept."""
-    starts = trajectory_starts(history, parity).T
+def history_pairs(
+    key: Key, history: History, config: PairConfig, parity: bool = False, ends_late: bool = False
+) -> Pairs:
+    """Pairs of a history drawn anew, leaves `[N, T]`; times count from the oldest step kept.
+
+    With `parity` as the original drew them, offline or, with `ends_late` as well, online.
+    """
+    starts = trajectory_starts(history, ends_late, across_lives=parity).T
     keys = jax.random.split(key, starts.shape[0])
     return jax.vmap(lambda key, starts: sample_pairs(key, starts, config, parity))(keys, starts)
 

@@ -15,7 +15,7 @@ Bugs of the released code, and where they are fixed; `parity` brings back those 
 * (P) The first observation was not stored: `bonus.start`.
 * (P) Without a task reward the oldest entry of the memory was replaced, not a random one: `bonus.settings`.
 * (P) After a round of training the memory held the old network's embeddings: `bonus.refresh`.
-* (P) A trajectory ended with a frame of the next episode: `history.trajectory_starts`.
+* (P) ECO's trajectories ended with a frame of the next episode: `history.trajectory_starts`.
 * (P) A respawn did not end a trajectory, so that frames far apart were labelled reachable: `history.trajectory_starts`.
 * (P) An anchor with a single legal negative was refused, which ended its trajectory: `pairs`.
 * The number of a run seeded nothing: every draw here comes from the seed's key, by `fold_in` on names and counters.
@@ -218,7 +218,7 @@ def _round(
     """A round: the network trained on the history, and the memories as it sees them; float32 metrics."""
     net = RNetwork(config.network)
     pairs_key, label_key, train_key = rng.split(key, "pairs", "labels", "train")
-    pairs = r_training.history_pairs(pairs_key, history, config.online.pairs, config.parity)
+    pairs = r_training.history_pairs(pairs_key, history, config.online.pairs, config.parity, ends_late=config.parity)
     if config.control == "shuffled_labels":
         pairs = r_training.shuffled_labels(label_key, pairs)
     network, metrics = r_training.train_online(network, net, history, pairs, train_key, config.online)

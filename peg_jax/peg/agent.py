@@ -22,7 +22,7 @@ from peg_jax.peg.networks import Networks, Spec, make_networks
 from peg_jax.peg.rssm import Latent, imagine_step, latent_of
 from peg_jax.peg.world_model import Inference
 
-Places = TypeVar("Places")
+Tree = TypeVar("Tree")
 
 
 @struct.dataclass
@@ -114,7 +114,8 @@ def update(
     )
     updated = AgentState(learner, dist, achiever, explorer, ensemble, averaged)
     metrics = model_metrics | achiever_metrics | ensemble_metrics | explorer_metrics
-    return updated, metrics | {"skipped_updates": skipped_updates(updated).astype(jnp.float32)}
+    skipped = skipped_updates(updated) > skipped_updates(state)
+    return updated, metrics | {"skipped_updates": skipped.astype(jnp.float32)}
 
 
 def choose_starts(
@@ -145,7 +146,7 @@ def choose_starts(
     return some_of(starts, config.imagination.starts, rng.named(key, "subset"))
 
 
-def some_of(places: Places, count: int, key: Key) -> Places:
+def some_of(places: Tree, count: int, key: Key) -> Tree:
     """`count` of the `[N, ...]` places, drawn without replacement; all of them where `count` is 0 or N."""
     size = len(jax.tree.leaves(places)[0])
     if count in (0, size):

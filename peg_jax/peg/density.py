@@ -47,11 +47,6 @@ def mega_choice(density: Density, candidates: Array, count: int) -> Array:
     return candidates[rarest]
 
 
-def skewfit_probabilities(density: Density, candidates: Array) -> Array:
-    """Skew-Fit: probabilities `[m]` proportional to 1 / density."""
-    return jax.nn.softmax(-log_density(density, candidates))
-
-
 def skewfit_choice(density: Density, candidates: Array, key: Key, count: int) -> Array:
     """Skew-Fit: `[count, D]` candidates drawn with probability proportional to 1 / density."""
     chosen = jax.random.categorical(key, -log_density(density, candidates), shape=(count,))

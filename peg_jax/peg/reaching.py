@@ -57,6 +57,7 @@ def steps_return(steps: Array, arrived: Array, return_lambda: Array | float) -> 
     Returns:
         `[H, N]` returns of latents 0..H-1.
     """
+    steps = jnp.where(arrived, 0.0, steps)
     travelling = 1.0 - arrived.astype(steps.dtype)
 
     def back(following: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:

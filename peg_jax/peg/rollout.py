@@ -25,6 +25,9 @@ from peg_jax.peg.rssm import Latent, observe_step, zero_latent
 ACHIEVER, EXPLORER, TWO_POLICY = range(3)
 """Kinds of episodes, in the order in which one round runs those that are due."""
 
+SUBGOAL_METRICS = ("sum_train_log_subgoal_dist", "max_train_log_subgoal_success", "train_log_subgoal_time")
+"""How far from its goal a Go phase ended, whether it got there, and its steps."""
+
 
 @struct.dataclass
 class RolloutState:
@@ -217,14 +220,11 @@ def _random_action(task: Task, num_envs: int, key: Key) -> Array:
 
 
 def rollout_metrics(state: RolloutState) -> Metrics:
-    """Means over the finished episodes that had a goal, by the original's names."""
+    """Means over the finished episodes that had a goal, by the original's names; NaN where none had."""
     had_goal = (state.kind != EXPLORER).astype(jnp.float32)
 
     def mean(x: Array) -> Array:
-        return jnp.sum(x * had_goal) / jnp.maximum(had_goal.sum(), 1.0)
+        return jnp.sum(x * had_goal) / had_goal.sum()
 
-    return {
-        "sum_train_log_subgoal_dist": mean(state.go_distance),
-        "max_train_log_subgoal_success": mean(state.reached),
-        "train_log_subgoal_time": mean(state.go_steps),
-    }
+    values = (state.go_distance, state.reached, state.go_steps)
+    return {name: mean(value) for name, value in zip(SUBGOAL_METRICS, values, strict=True)}

@@ -229,8 +229,8 @@ def observe_step(
     Returns:
         `(posterior latent, posterior statistics)`.
     """
-    keep = 1.0 - is_first.astype(jnp.float32)[..., None]
-    latent, action = jax.tree.map(lambda x: x * keep, (latent, action))
+    goes_on = 1.0 - is_first.astype(jnp.float32)[..., None]
+    latent, action = jax.tree.map(lambda x: x * goes_on, (latent, action))
     deter = rssm.apply(params, latent, action, method=RSSM.advance)
     stats = rssm.apply(params, deter, embed, method=RSSM.posterior)
     return Latent(with_waves(rssm.config, sample_stoch(stats, key)), deter), stats

@@ -163,8 +163,8 @@ def learn(task: Task, config: PEGConfig, seed: SeedState, key: Key, updates: Arr
     def step(carry: tuple[Array, AgentState, Array, Metrics]) -> tuple[Array, AgentState, Array, Metrics]:
         index, before, bad, total = carry
         agent, metrics = one(before, index)
-        skipped = agent_module.skipped_updates(agent) > agent_module.skipped_updates(before)
-        return index + 1, agent, jnp.where(skipped, bad + 1, 0), jax.tree.map(jnp.add, total, metrics)
+        bad = jnp.where(metrics["skipped_updates"] > 0, bad + 1, 0)
+        return index + 1, agent, bad, jax.tree.map(jnp.add, total, metrics)
 
     first = jnp.zeros((), jnp.int32)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, seed.agent, first)[1])

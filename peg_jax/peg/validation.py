@@ -1,11 +1,13 @@
 """Options that cannot work are refused by name, value and remedy, before anything is compiled."""
 
+import math
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
 from peg_jax.core.config import require
 from peg_jax.peg.config import PEGConfig, PlannerConfig
+from peg_jax.peg.goals import DENSITY_SAMPLES
 
 AT_LEAST_ONE = (
     "agent.world_model.deter",
@@ -187,6 +189,11 @@ def _validate_parts(config: PEGConfig) -> None:
     counts = agent.reaching.enabled
     hint = "actions are compared by the steps that --agent.reaching.enabled counts; switch it on, or use 0"
     require(not acting or counts, "agent.reaching.acting", acting, hint)
+    hint = "an achiever that counts steps compares actions; use auto, or --agent.reaching.no-enabled"
+    require(not counts or agent.achiever.gradient == "auto", "agent.achiever.gradient", agent.achiever.gradient, hint)
+    shape = agent.imagination.reward_shape
+    hint = "an achiever that counts steps is paid by no reward; use sum, or --agent.reaching.no-enabled"
+    require(not counts or shape == "sum", "agent.imagination.reward-shape", shape, hint)
     classes = agent.world_model.classes
     require(classes != 1, "agent.world-model.classes", classes, "use 0 (Gaussian latents) or at least 2 classes")
     residual = agent.world_model.residual
@@ -225,7 +232,7 @@ def _validate_planner(planner: PlannerConfig, episode_steps: int, goal_size: int
         planner.elite_ratio * planner.candidates >= 1.0,
         "planner.elite-ratio",
         planner.elite_ratio,
-        f"it leaves no elite among {planner.candidates} candidates; use at least {1 / planner.candidates:.3g}",
+        f"it leaves no elite among {planner.candidates} candidates; use at least {_least_share(planner.candidates):g}",
     )
     require(
         planner.final_steps <= planner.horizon,
@@ -244,6 +251,15 @@ def _validate_planner(planner: PlannerConfig, episode_steps: int, goal_size: int
         share = getattr(planner, option)
         require(0.0 <= share <= 1.0, f"planner.{option}", share, "it must lie between 0 and 1")
     require(seeded <= 1.0, "planner.seed-replay", planner.seed_replay, "the seed-* shares must not sum past 1")
+    rarest = f"of {planner.candidates} candidates that is more than the {DENSITY_SAMPLES} records that it picks from"
+    require(planner.seed_mega * planner.candidates <= DENSITY_SAMPLES, "planner.seed-mega", planner.seed_mega, rarest)
+    draws = "of candidates that are only evaluated the elites are drawn; use cem, or --planner.no-evaluate-only"
+    require(planner.kind == "cem" or not planner.evaluate_only, "planner.kind", planner.kind, draws)
+
+
+def _least_share(count: int) -> float:
+    """One of `count`, rounded up to what can be written."""
+    return math.ceil(1e6 / count) / 1e6
 
 
 def _divisor(total: int, near: int) -> int:

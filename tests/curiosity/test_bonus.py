@@ -180,13 +180,15 @@ def entry(value: float) -> Entry:
         (1.0, ANT.bonus, False),
     ],
 )
-def test_insertion_is_strictly_below_the_threshold(similarity: float, weights: BonusConfig, inserted: bool) -> None:
-    assert bool(jnp.float32(similarity) < weights.threshold) == inserted  # the rule `observe` applies, tested above
-    memory = init_memory(entry(0), 3)
-    after = bonus.remember(
-        memory, KEY, entry(1), jnp.float32(similarity) < weights.threshold, jnp.asarray(False), PLAIN_MEMORY
-    )
-    assert int(after.size) == inserted
+def test_insertion_is_strictly_below_the_threshold(
+    similarity: float, weights: BonusConfig, inserted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the network says, the memory as a whole is made as similar as that."""
+    monkeypatch.setattr(bonus, "similarity", lambda *_: jnp.zeros(3))
+    monkeypatch.setattr(bonus, "aggregate", lambda *_: jnp.float32(similarity))
+    memory, done = init_memory(entry(0), 3), jnp.asarray(False)
+    after, judged = bonus.observe(NET, {}, memory, KEY, entry(1), done, PLAIN_MEMORY, weights)
+    assert int(after.size) == bool(judged.remembered) == inserted
 
 
 def test_with_parity_an_episode_starts_empty() -> None:

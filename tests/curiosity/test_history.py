@@ -67,9 +67,12 @@ def test_trajectories_end_with_episodes_and_lives() -> None:
     assert starts[:, 1].tolist() == [True] + [False] * 5
 
 
-def test_with_parity_respawns_are_ignored_and_the_next_first_frame_is_taken_along() -> None:
-    starts = trajectory_starts(filled(10, ends=(6,), lives=(8,)), parity=True)
-    assert starts[:, 0].tolist() == [True, False, False, True, False, False]
+def test_as_in_the_original_respawns_are_ignored_and_online_the_next_first_frame_is_taken_along() -> None:
+    history = filled(10, ends=(6,), lives=(8,))
+    offline = trajectory_starts(history, across_lives=True)
+    assert offline[:, 0].tolist() == [True, False, True, False, False, False]
+    online = trajectory_starts(history, ends_late=True, across_lives=True)
+    assert online[:, 0].tolist() == [True, False, False, True, False, False]
 
 
 def test_rows_not_yet_written_are_trajectories_of_their_own() -> None:

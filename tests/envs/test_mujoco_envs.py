@@ -348,3 +348,14 @@ def test_photographs_show_poses_and_goals(name):
     )  # the walker's goal is out of sight from its start, others hide their goal's marker
     marked = camera.photograph(env.model, env.camera, 60, env.pose(obs[[pose]]), [env.markers(env.goals[-1 + pose])])
     assert np.abs(shown[pose].astype(int) - marked[0]).any(axis=-1).sum() > 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_the_physics_diverges_the_body_stays_where_it_was(name):
+    """C MuJoCo would put it back to the model's own pose, and MJX go on with what is no number."""
+    env, params = make(name)
+    _, state = env.reset(jax.random.key(0), params)
+    mad = state.replace(physics=state.physics.replace(qvel=state.physics.qvel.at[0].set(1e11)))
+    obs, after, *_ = jax.jit(env.step_env)(jax.random.key(1), mad, jnp.zeros(env.num_actions), params)
+    np.testing.assert_array_equal(after.physics.qpos, state.physics.qpos)
+    assert np.isfinite(obs).all()

@@ -124,6 +124,8 @@ def test_runs_of_curiosity_make_a_table_of_methods_by_scenarios(tmp_path: Path) 
         write_explorer(runs / f"ppo{seed}", "ppo", "noreward", seed, np.array([9, 10, 19 + 2 * seed]))
         write_explorer(runs / f"eco{seed}", "ppo_plus_eco", "noreward", seed, np.array([9, 20, 29 + 2 * seed]))
     write_explorer(runs / "control", "ppo_plus_eco", "noreward", 0, np.array([9, 9, 22]), **{CONTROL: "untrained"})
+    widths = {"reachability.network.widths": (8, 8, 8)}
+    write_explorer(runs / "narrow", "ppo_plus_eco", "noreward", 0, np.array([9, 9, 24]), **widths)
     write_explorer(runs / "small", "ppo_plus_eco", "sparse", 0, np.array([0, 5, 8]), **{"maze.size": 9})
     write_run(runs / "peg0", "peg", 0, constant(0.2, 0.5, 0.9))
     out = tmp_path / "out"
@@ -133,6 +135,7 @@ def test_runs_of_curiosity_make_a_table_of_methods_by_scenarios(tmp_path: Path) 
     assert methods["ppo"]["scores"] == [19, 21] and methods["ppo_plus_eco"]["scores"] == [29, 31]
     assert methods["ppo_plus_eco"]["times_reference"] == pytest.approx(1.5)
     assert methods["ppo_plus_eco --reachability.control=untrained"]["times_reference"] == pytest.approx(1.1)
+    assert methods["ppo_plus_eco --reachability.network.widths=8,8,8"]["times_reference"] == pytest.approx(1.2)
     assert "times_reference" not in figures["sparse (reward)"]["methods"]["ppo_plus_eco --maze.size=9"]
     page = (out / "curiosity.md").read_text()
     assert "| method | noreward (coverage) | sparse (reward) |" in page
@@ -148,3 +151,6 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         compare.run(["--runs", str(tmp_path / "nowhere")])
     with pytest.raises(RunError, match="no run with an evaluation"):
         compare.run(["--runs", str(tmp_path)])
+    write_run(tmp_path / "peg0", "peg", 0, constant(0.2, 0.5, 0.9))
+    with pytest.raises(ConfigError, match="--far-goal=11 cannot work: point_maze has evaluation goals 0 to 10"):
+        compare.run(["--runs", str(tmp_path), f"--output={tmp_path / 'out'}", "--far-goal=11"])

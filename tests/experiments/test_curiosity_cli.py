@@ -26,6 +26,14 @@ MISTAKES = [
     (["--scenario=ant_no_reward", "--maze.television=noise"], ["--maze.television=noise", "ant_no_reward"]),
     (["--physics=mjx"], ["--physics=mjx", "without a physics engine"]),
     (["--method=ppo_plus_icm", "--icm.forward-share=2"], ["--icm.forward-share=2", "0 to 1"]),
+    (["--method=ppo_plus_icm", "--icm.layers=0"], ["--icm.layers=0", "at least 1"]),
+    (["--network.strides", "0", "2"], ["--network.strides", "at least 1"]),
+    (["--network.units=0"], ["--network.units=0", "at least 1"]),
+    (["--oracle.norm=0"], ["--oracle.norm=0", "above 0"]),
+    (["--preset=paper", "--steps=2000"], ["--steps=2000", "3,072", "--ppo.no-decay"]),
+    (["--schedule-steps=1"], ["--schedule-steps=1", "--ppo.no-decay"]),
+    (["--schedule-steps=-1"], ["--schedule-steps=-1", "negative"]),
+    (["--ppo.budget-factor=0"], ["--ppo.budget-factor=0", "above 0"]),
     (["--preset=quick"], ["--preset=quick", "wide"]),
     (["--maze.size=8"], ["--maze.size=8", "odd"]),
     (["--maze.size=9", "--scenario=dense1"], ["--maze.size=9", "dense1"]),
@@ -136,10 +144,28 @@ def test_a_resume_keeps_the_options_of_the_run(tmp_path: Path) -> None:
     logdir = str(tmp_path / "run")
     config = dataclasses.replace(preset("smoke", "sparse", "ppo"), logdir=logdir, schedule_steps=1024)
     RunDirectory(logdir).write_config(config)
-    longer, resuming = parse(f"--logdir={logdir}", "--steps=4096")
-    assert resuming and longer == dataclasses.replace(config, steps=4096)
+    longer, resuming = parse(f"--logdir={logdir}", "--steps=1100")
+    assert resuming and longer == dataclasses.replace(config, steps=1100)
     with pytest.raises(ConfigError, match=r"--ppo\.clip=0\.3 cannot change the run"):
         parse(f"--logdir={logdir}", "--ppo.clip=0.3")
+
+
+def test_a_run_is_not_continued_at_a_learning_rate_of_zero(tmp_path: Path) -> None:
+    logdir = str(tmp_path / "run")
+    config = dataclasses.replace(preset("smoke", "sparse", "ppo"), logdir=logdir, schedule_steps=1024)
+    RunDirectory(logdir).write_config(config)
+    with pytest.raises(ConfigError, match=r"--steps=4096 .* 0 after 1,126 steps; give --schedule-steps=4096 too"):
+        parse(f"--logdir={logdir}", "--steps=4096")
+    longer, _ = parse(f"--logdir={logdir}", "--steps=4096", "--schedule-steps=4096")
+    assert longer == dataclasses.replace(config, steps=4096, schedule_steps=4096)
+
+
+def test_paper_evaluates_and_saves_between_epochs() -> None:
+    for scenario in SCENARIOS:
+        config = preset("paper", scenario, "ppo")
+        batch = config.ppo.num_envs * config.ppo.rollout
+        assert [config.log_every % batch, config.eval_every % config.log_every] == [0, 0]
+        assert config.checkpoint_every % config.log_every == 0
 
 
 def test_reward_tables_have_each_step_once_after_a_resume(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from peg_jax.run.directory import RunDirectory
 from peg_jax.run.metrics import read_metrics
 from peg_jax.run.session import Session
 from peg_jax.run.signals import StoppedError
-from tests.curiosity.corridor import Params, SeenCorridor
+from tests.curiosity.corridor import STEPS, Params, SeenCorridor
 
 TASK = make_task(SeenCorridor(), Params(), OracleConfig(cell=1.0, norm=1.0))
 CONFIG = override(
@@ -83,6 +83,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     resumed = run(root / "parts", stage)
     patch.undo()
     return Trained(root / "whole", root / "parts", str(stopped.value), whole, resumed)
+
+
+def test_a_walk_goes_on_from_part_to_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes are as long as ever, and the agent does not jump where a part ends."""
+    monkeypatch.setattr(r_network_stage, "PART_ROWS", 16)
+    stage = compile_stage(CONFIG, TASK, r_network_stage.abstract_stage(CONFIG, TASK))
+    walk = r_network_stage.collect(CONFIG, TASK, stage, "r_training")
+    done, shade = np.asarray(walk.done)[0, :, 0], np.asarray(walk.frames)[0, :, 0, 0, 0, 0].astype(int)
+    assert len(done) == 128 and np.flatnonzero(done).tolist() == list(range(STEPS - 1, 128, STEPS))
+    moved = np.abs(np.diff(shade))
+    assert set(moved[~done[1:]].tolist()) == {0, 20}
 
 
 def leaves(tree: Any) -> list[np.ndarray]:

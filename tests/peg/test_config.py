@@ -133,3 +133,11 @@ def test_numbers_are_leaves_and_sizes_are_not() -> None:
         assert jax.tree.structure(tiny.replace(PEGConfig(), field, value)) == base
     for field, value in [("agent.world_model.deter", 100), ("planner.kind", "cem"), ("loop.num_envs", 4)]:
         assert jax.tree.structure(tiny.replace(PEGConfig(), field, value)) != base
+
+
+@pytest.mark.parametrize("candidates", [3, 7, 300])
+def test_the_least_share_of_elites_that_is_named_works(candidates: int) -> None:
+    config = tiny.replace(tiny.config(), "planner.candidates", candidates)
+    with pytest.raises(ConfigError) as error:
+        validate(tiny.replace(config, "planner.elite_ratio", 1e-6), STEPS, GOAL_SIZE)
+    validate(tiny.replace(config, "planner.elite_ratio", float(str(error.value).split()[-1])), STEPS, GOAL_SIZE)

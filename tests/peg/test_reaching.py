@@ -42,8 +42,16 @@ def test_lambda_mixes_the_two() -> None:
 def test_what_comes_after_arriving_does_not_count() -> None:
     """Arrived at the third latent, whose return is 0: two steps from the first, however far it wanders afterwards."""
     arrived = jnp.array([[False], [False], [True], [False], [False]])
-    returns = reaching.steps_return(jnp.array([[5.0], [4.0], [20.0], [30.0], [40.0]]), arrived, 1.0)
+    estimates = jnp.array([[5.0], [4.0], [20.0], [30.0], [40.0]])
+    returns = reaching.steps_return(estimates, arrived, 1.0)
     np.testing.assert_allclose(returns[:, 0], [2.0, 1.0, 0.0, 41.0])
+    returns = reaching.steps_return(estimates, arrived, 0.9)  # 1 + 0.1 * 4 + 0.9 * 1
+    np.testing.assert_allclose(returns[:, 0], [2.3, 1.0, 0.0, 41.0], rtol=1e-6)
+
+
+def test_who_arrives_at_the_last_latent_is_told_so() -> None:
+    returns = reaching.steps_return(jnp.array([[9.0], [9.0], [15.0]]), jnp.array([[False], [False], [True]]), 1.0)
+    np.testing.assert_allclose(returns[:, 0], [2.0, 1.0])
 
 
 # --- pairs ---

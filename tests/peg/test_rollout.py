@@ -196,6 +196,8 @@ def test_each_kind_is_acted_by_its_own_policy(telltale_agent: AgentState) -> Non
     assert (records.action[0, 2] > 0).all() and (records.action[1:, 2] < 0).all()
     assert state.go_steps.tolist() == [6, 0, 1]
     assert float(rollout.rollout_metrics(state)["train_log_subgoal_time"]) == 3.5  # of the two that had a goal
+    alone = dataclasses.replace(state, kind=jnp.full(3, rollout.EXPLORER))
+    assert all(np.isnan(value) for value in rollout.rollout_metrics(alone).values())
 
 
 def test_wild_episodes_explore_uniformly(telltale_agent: AgentState) -> None:
