@@ -46,14 +46,16 @@ def learning_curves(
     """
     columns = min(3, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
-    labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
+    places = {label: place for curves in panels.values() for place, label in enumerate(curves)}
+    labels = list(places)
     bottom = 0.8 + 0.25 * ((len(labels) - 1) // (2 * columns))  # room for each further row of the legend
     width, height = 4.2 * columns, 2.9 * rows - 0.5 + bottom
     figure = figure_of(width, height, layout=None)  # equal panels need no search for a layout, which takes seconds
     figure.subplots_adjust(
         left=0.6 / width, right=1 - 0.2 / width, top=1 - 0.4 / height, bottom=bottom / height, wspace=0.25, hspace=0.45
     )
-    colour_of = dict(zip(labels, colours(len(labels)), strict=True))
+    # Neighbours in one panel are no neighbours among the colours, where panels differ in their labels.
+    colour_of = dict(zip(sorted(labels, key=places.__getitem__), colours(len(labels)), strict=True))
     for index, (title, curves) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
         style(axes, title, STEPS_LABEL, (units or {}).get(title, ""))
