@@ -95,7 +95,7 @@ def draw(path: Path, runs: dict[str, Figures]) -> None:
     for figures in runs.values():
         methods[figures["method"]].append(figures)
     panels: dict[str, dict[str, Curve]] = defaultdict(dict)
-    for method, seeds in methods.items():
+    for method, seeds in sorted(methods.items()):
         length = min(len(seed["env_steps"]) for seed in seeds)
         for name, title in PANELS.items():
             values = np.array([seed[name][:length] for seed in seeds])

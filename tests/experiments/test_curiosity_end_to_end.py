@@ -28,7 +28,7 @@ from tests.experiments.shown import CURIOUS, run
 
 pytestmark = pytest.mark.slow
 
-SMOKE = ["--preset=smoke", "--scenario=noreward", "--method=ppo_plus_eco", "--schedule-steps=1024"]
+SMOKE = ["--preset=smoke", "--scenario=noreward", "--method=ppo_plus_eco", "--schedule-steps=1000000"]
 
 
 @pytest.fixture(scope="module")
