@@ -1,5 +1,7 @@
 """The table of a study of curiosity: methods by scenarios, with intervals, for `experiments.compare`."""
 
+import dataclasses
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +60,11 @@ def read_explorer(directory: RunDirectory) -> Explorer:
 
 
 def label(config: CuriosityRunConfig, ignored: Sequence[str] = ()) -> str:
-    """The method, and its options by which the run differs from the method's defaults, but for those `ignored`."""
+    """The method, and its options by which the run differs from the method's defaults, but for those `ignored`.
+
+    R-networks of runs that differ in a number at the end of their name, as seeds do, count as one.
+    """
+    config = dataclasses.replace(config, r_network=re.sub(r"_\d+/?$", "", config.r_network))
     idle = {part for part, methods in USERS.items() if config.method not in methods}
     unused = [name for name in flatten(encode(config)) if name.partition(".")[0] in idle]
     default = preset(config.preset, config.scenario, config.method)

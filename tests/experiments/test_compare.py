@@ -124,6 +124,9 @@ def test_runs_of_curiosity_make_a_table_of_methods_by_scenarios(tmp_path: Path) 
         write_explorer(runs / f"ppo{seed}", "ppo", "noreward", seed, np.array([9, 10, 19 + 2 * seed]))
         write_explorer(runs / f"eco{seed}", "ppo_plus_eco", "noreward", seed, np.array([9, 20, 29 + 2 * seed]))
     write_explorer(runs / "control", "ppo_plus_eco", "noreward", 0, np.array([9, 9, 22]), **{CONTROL: "untrained"})
+    for seed, theirs in ((0, "runs/ec"), (1, "runs/ec_1")):
+        borrowed = {"r_network": theirs}
+        write_explorer(runs / f"ec{seed}", "ppo_plus_ec", "noreward", seed, np.array([9, 9, 30 + seed]), **borrowed)
     widths = {"reachability.network.widths": (8, 8, 8)}
     write_explorer(runs / "narrow", "ppo_plus_eco", "noreward", 0, np.array([9, 9, 24]), **widths)
     write_explorer(runs / "small", "ppo_plus_eco", "sparse", 0, np.array([0, 5, 8]), **{"maze.size": 9})
@@ -135,6 +138,7 @@ def test_runs_of_curiosity_make_a_table_of_methods_by_scenarios(tmp_path: Path) 
     assert methods["ppo"]["scores"] == [19, 21] and methods["ppo_plus_eco"]["scores"] == [29, 31]
     assert methods["ppo_plus_eco"]["times_reference"] == pytest.approx(1.5)
     assert methods["ppo_plus_eco --reachability.control=untrained"]["times_reference"] == pytest.approx(1.1)
+    assert methods["ppo_plus_ec --r-network=runs/ec"]["scores"] == [30, 31]
     assert methods["ppo_plus_eco --reachability.network.widths=8,8,8"]["times_reference"] == pytest.approx(1.2)
     assert "times_reference" not in figures["sparse (reward)"]["methods"]["ppo_plus_eco --maze.size=9"]
     page = (out / "curiosity.md").read_text()
