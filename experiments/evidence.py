@@ -16,6 +16,7 @@ from rich.console import Console
 
 from experiments.cli import main, parse
 from experiments.config import MAY_CHANGE, RunConfig
+from experiments.evidence_summary import side_by_side
 from experiments.labels import changed_options
 from experiments.logs import TIMING, read_wall_seconds
 from experiments.presets import preset
@@ -156,6 +157,7 @@ def write_page(folder: Path) -> Path:
     shares = dict.fromkeys(("mean of all goals", "goal 0"), (-0.02, 1.02))
     learning_curves(folder / "curves.png", panels, ranges=shares)
     lines = [f"# {folder.name}", "", *INTRODUCTION, *(REACH if (folder / "reach.png").exists() else ())]
+    lines += side_by_side(groups)
     lines += [line for name, evidence in groups.items() for line in _section(name, evidence)]
     page = folder / "README.md"
     page.write_text("\n".join(lines).rstrip() + "\n")

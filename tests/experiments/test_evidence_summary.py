@@ -1,0 +1,39 @@
+"""Methods side by side: what is averaged over what, and when there is nothing to compare."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments.evidence_summary import side_by_side
+
+
+def seed(number: int, steps: list[int], far: list[float], near: float) -> dict[str, Any]:
+    table = np.column_stack([far, np.full(len(far), near)])
+    return {"seed": number, "env_steps": steps, "success": table.tolist()}
+
+
+def test_methods_are_compared_over_the_evaluations_that_all_seeds_have() -> None:
+    steps = [10, 20, 30, 40, 50]
+    groups = {
+        "quick": {"seeds": [seed(i, [*steps, 60], [0.0, 0.5, 1.0, 1.0, 1.0, 0.0], 1.0) for i in (0, 1)]},
+        "slow": {"seeds": [seed(0, steps, [0.0, 0.0, 0.0, 0.0, 0.4], 0.8)]},
+    }
+    lines = side_by_side(groups)
+    # (0 + 0.5 + 3) / 5 = 0.7 toward goal 0, 3.5 / 4 of it late, with the near goal 0.85; equal seeds leave no doubt.
+    assert "| quick | 2 | 0.85 (0.85, 0.85) | 0.70 (0.70, 0.70) | 0.88 (0.88, 0.88) | 1.00 |" in lines
+    assert "| slow | 1 | 0.44 | 0.08 | 0.10 | 0.00 |" in lines
+    assert any("50 steps" in line for line in lines)
+
+
+def test_intervals_are_over_seeds() -> None:
+    groups = {
+        "apart": {"seeds": [seed(i, [10], [float(i)], 0.5) for i in (0, 1)]},
+        "other": {"seeds": [seed(0, [10], [0.0], 0.5)]},
+    }
+    assert "| apart | 2 | 0.50 (0.25, 0.75) | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 0.50 |" in side_by_side(groups)
+
+
+def test_a_single_method_or_other_steps_leave_nothing_to_compare() -> None:
+    one = {"a": {"seeds": [seed(0, [10], [1.0], 1.0)]}}
+    assert side_by_side(one) == []
+    assert side_by_side(one | {"b": {"seeds": [seed(0, [20], [1.0], 1.0)]}}) == []
