@@ -55,4 +55,6 @@ def _with_interval(scores: np.ndarray) -> str:
     if len(scores) < 2:
         return f"{scores.mean():.2f}"
     point, bounds = interval(scores[:, None, None], "mean", RESAMPLES)
-    return f"{point[0]:.2f} ({bounds[0, 0]:.2f}, {bounds[1, 0]:.2f})"
+    # Sums of the same numbers differ in their last bit from process to process, and so would a rounded half.
+    mean, low, high = (round(float(value), 6) for value in (point[0], *bounds[:, 0]))
+    return f"{mean:.2f} ({low:.2f}, {high:.2f})"
