@@ -55,6 +55,6 @@ def _with_interval(scores: np.ndarray) -> str:
     if len(scores) < 2:
         return f"{scores.mean():.2f}"
     point, bounds = interval(scores[:, None, None], "mean", RESAMPLES)
-    # Sums of the same numbers differ in their last bit from process to process, and so would a rounded half.
+    # A sum's last bit, which may differ from one processor to the next, must not decide how a half is rounded.
     mean, low, high = (round(float(value), 6) for value in (point[0], *bounds[:, 0]))
     return f"{mean:.2f} ({low:.2f}, {high:.2f})"

@@ -31,10 +31,12 @@ def _bootstrap(
     scores: np.ndarray | tuple[np.ndarray, np.ndarray], function: Callable[..., np.ndarray], resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     library = load("rliable.library")
-    random = np.random.RandomState(0)  # the same intervals each time
+    before = np.random.get_state()
+    np.random.seed(0)  # the same intervals each time: it draws from numpy's global numbers, whatever it is given
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # rliable's own, about how it hands on the random state
-        points, bounds = library.get_interval_estimates({"": scores}, function, reps=resamples, random_state=random)
+        warnings.simplefilter("ignore", FutureWarning)  # rliable's own
+        points, bounds = library.get_interval_estimates({"": scores}, function, reps=resamples)
+    np.random.set_state(before)
     return points[""], bounds[""]
 
 

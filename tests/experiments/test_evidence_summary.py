@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from experiments.evidence_summary import side_by_side
+from experiments.intervals import interval
 
 
 def seed(number: int, steps: list[int], far: list[float], near: float) -> dict[str, Any]:
@@ -37,3 +38,14 @@ def test_a_single_method_or_other_steps_leave_nothing_to_compare() -> None:
     one = {"a": {"seeds": [seed(0, [10], [1.0], 1.0)]}}
     assert side_by_side(one) == []
     assert side_by_side(one | {"b": {"seeds": [seed(0, [20], [1.0], 1.0)]}}) == []
+
+
+def test_intervals_are_the_same_each_time() -> None:
+    scores = np.random.default_rng(0).uniform(size=(5, 1, 1))
+    drawn, bounds = [], []
+    for start in (1, 2):
+        np.random.seed(start)
+        bounds.append(interval(scores, "mean", 100)[1])
+        drawn.append(np.random.uniform())
+    np.testing.assert_array_equal(*bounds)
+    assert drawn[0] != drawn[1]  # numpy's global numbers go on as they would have
