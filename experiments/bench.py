@@ -20,7 +20,7 @@ import envs
 from experiments.cli import main, parse
 from experiments.config import RunConfig, validate_run
 from experiments.flops import compiled_matmul_flops, needed_plan_flops, needed_update_flops
-from experiments.options import override
+from experiments.options import at_least_one, override
 from experiments.presets import preset
 from experiments.program import abstract_state, compile_program, run_task
 from experiments.seeds import seed_keys
@@ -243,8 +243,7 @@ def _bytes(tree: Any) -> int:
 def run(arguments: Sequence[str]) -> int:
     """Measure as the command line says; returns the exit code."""
     options = parse(BenchConfig, arguments, BenchConfig())
-    for option in ("num_envs", "repeats"):
-        require(getattr(options, option) >= 1, option, getattr(options, option), "it must be at least 1")
+    at_least_one(options, "num_envs", "repeats")
     require(min(options.num_seeds, default=1) >= 1, "num_seeds", options.num_seeds, "each must be at least 1")
     config = override(preset(RunConfig, options.preset, options.env), {"physics": options.physics})
     if "physics" in options.what:

@@ -1,5 +1,6 @@
 """Options of the reachability network that cannot work."""
 
+from experiments.options import at_least_one
 from peg_jax.core.config import require
 from peg_jax.curiosity.r_network import PLAIN_KERNELS
 from peg_jax.curiosity.reachability_config import OfflineConfig, OnlineConfig, PairConfig, ReachabilityConfig
@@ -13,7 +14,7 @@ def validate_reachability(config: ReachabilityConfig, num_envs: int, rollout: in
     """
     _validate_network(config)
     memory = config.memory
-    _at_least_one("reachability.memory", memory, "capacity", "nth")
+    at_least_one(memory, "capacity", "nth", under="reachability.memory")
     _between("reachability.memory.percentile", float(memory.percentile), 0.0, 100.0)
     if online:
         _validate_online(config.online, num_envs, rollout)
@@ -27,13 +28,13 @@ def _validate_network(config: ReachabilityConfig) -> None:
     require(bool(widths) and min(widths) >= 1, "reachability.network.widths", widths, "name at least one, all above 0")
     plain = network.encoder == "plain" and len(widths) != len(PLAIN_KERNELS)
     require(not plain, "reachability.network.widths", widths, f"a plain encoder has {len(PLAIN_KERNELS)} of them")
-    _at_least_one("reachability.network", network, "blocks", "embedding", "units", "layers")
+    at_least_one(network, "blocks", "embedding", "units", "layers", under="reachability.network")
     _between("reachability.network.momentum", network.momentum, 0.0, 1.0)
 
 
 def _validate_online(config: OnlineConfig, num_envs: int, rollout: int) -> None:
     name = "reachability.online"
-    _at_least_one(name, config, "interval", "passes")
+    at_least_one(config, "interval", "passes", under=name)
     fits = f"it must hold a rollout, {num_envs} x {rollout} = {num_envs * rollout} steps"
     require(config.history >= num_envs * rollout, f"{name}.history", config.history, fits)
     require(0.0 <= config.held_out < 1.0, f"{name}.held_out", config.held_out, "it must lie from 0 to below 1")
@@ -45,14 +46,14 @@ def _validate_online(config: OnlineConfig, num_envs: int, rollout: int) -> None:
 def _validate_offline(config: OfflineConfig, num_envs: int) -> None:
     name = "reachability.offline"
     _validate_pairs(f"{name}.pairs", config.pairs)
-    _at_least_one(name, config, "epochs", "updates")
+    at_least_one(config, "epochs", "updates", under=name)
     require(config.batch >= 2, f"{name}.batch", config.batch, "a batch norm needs at least 2 pairs")
     for option in ("steps", "validation_steps"):
         _long_enough(f"{name}.{option}", getattr(config, option), num_envs, config.pairs)
 
 
 def _validate_pairs(name: str, config: PairConfig) -> None:
-    _at_least_one(name, config, "within", "negative_factor")
+    at_least_one(config, "within", "negative_factor", under=name)
     require(0.0 < config.rate <= 1.0, f"{name}.rate", config.rate, "it must lie above 0 and at most at 1")
 
 
@@ -60,11 +61,6 @@ def _long_enough(option: str, value: int, num_envs: int, pairs: PairConfig) -> N
     steps = num_envs * (pairs.gap + 2)
     remedy = f"{num_envs} environments need {steps} steps for frames more than {pairs.gap} apart"
     require(value >= steps, option, value, remedy)
-
-
-def _at_least_one(prefix: str, config: object, *names: str) -> None:
-    for name in names:
-        require(getattr(config, name) >= 1, f"{prefix}.{name}", getattr(config, name), "it must be at least 1")
 
 
 def _between(option: str, value: float, low: float, high: float) -> None:

@@ -14,12 +14,12 @@ from experiments.curiosity_checks import validate_reachability
 from experiments.curiosity_presets import ANT_CURIOUS, ANT_NUMBERS, ANT_VIEWS, PRESETS, UNPAID, Changes
 from experiments.env_devices import require_devices
 from experiments.extras import load
-from experiments.options import RunOptions, override
+from experiments.options import RunOptions, at_least_one, override
 from peg_jax.core.config import ConfigError, nested, require, static
 from peg_jax.curiosity.bonus import ANT, MAZES_WITHOUT_REWARD, SCENARIOS, settings
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.methods import METHODS
-from peg_jax.curiosity.ppo import num_updates
+from peg_jax.curiosity.ppo import budget, num_updates
 from peg_jax.curiosity.task import Task, make_task
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
@@ -172,14 +172,12 @@ def validate(config: CuriosityRunConfig) -> None:
 def _validate_ppo(config: CuriosityRunConfig) -> None:
     ppo = config.ppo
     require(ppo.bad_updates >= 0, "ppo.bad_updates", ppo.bad_updates, "it cannot be negative")
-    for option in ("num_envs", "rollout", "minibatches", "epochs"):
-        require(getattr(ppo, option) >= 1, f"ppo.{option}", getattr(ppo, option), "it must be at least 1")
+    at_least_one(ppo, "num_envs", "rollout", "minibatches", "epochs", under="ppo")
     samples = ppo.num_envs * ppo.rollout
     require(samples % ppo.minibatches == 0, "ppo.minibatches", ppo.minibatches, f"it must divide the {samples} samples")
     _validate_schedule(config)
     icm = config.icm
-    for option in ("size", "layers", "channels", "units"):
-        require(getattr(icm, option) >= 1, f"icm.{option}", getattr(icm, option), "it must be at least 1")
+    at_least_one(icm, "size", "layers", "channels", "units", under="icm")
     require(0 <= icm.forward_share <= 1, "icm.forward_share", icm.forward_share, "it is a share, 0 to 1")
 
 
@@ -193,7 +191,7 @@ def _validate_schedule(config: CuriosityRunConfig) -> None:
     batch = ppo.num_envs * ppo.rollout
     short = f"the rate decays over whole rollouts of {batch:,} steps; use more, or --ppo.no-decay"
     require(num_updates(ppo, planned) >= 1, option, planned, short)
-    end = round(planned * ppo.budget_factor)
+    end = budget(ppo, planned)
     over = f"the learning rate is 0 after {end:,} steps; give --schedule-steps={config.steps} too, or --ppo.no-decay"
     require(config.steps <= end, "steps", config.steps, over)
 
@@ -245,7 +243,7 @@ def _validate_network(config: CuriosityRunConfig) -> None:
     for option in ("channels", "kernels", "strides"):
         sizes = getattr(network, option)
         require(min(sizes, default=1) >= 1, f"network.{option}", sizes, "each must be at least 1")
-    require(network.units >= 1, "network.units", network.units, "it must be at least 1")
+    at_least_one(network, "units", under="network")
     height, width = maze.height, maze.width
     for kernel, stride in zip(network.kernels, network.strides, strict=True):
         height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1

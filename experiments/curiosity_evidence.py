@@ -37,7 +37,7 @@ from experiments.logs import TIMING, read_wall_seconds
 from experiments.r_network_stage import FOLDER, abstract_stage, stage_store
 from experiments.restored import CURIOSITY, CuriousRun, Restored, restore_as
 from experiments.seeds import seed_keys
-from experiments.visualize_curiosity import EARLY, Seen, one_seed, see
+from experiments.visualize_curiosity import EARLY, Seen, action_names, one_seed, see
 from peg_jax.core import rng
 from peg_jax.core.config import require
 from peg_jax.core.types import Key, Params
@@ -107,7 +107,7 @@ def measure_seed(run: CuriousRun, seed: SeedState, key: Key, options: CuriosityE
 
     walk = jax.jit(partial(seen, behaviour="random", steps=options.steps))(seed, rng.named(key, "walk"))
     figures = scored | {"places": places(walk)}
-    if "fire" in task.env.actions:  # type: ignore[attr-defined]
+    if "fire" in action_names(task):
         shots = jax.jit(partial(seen, behaviour="fire", steps=options.shots))(seed, rng.named(key, "shots"))
         figures["fire"] = firing(shots, walk)
     if config.method in CURIOUS:

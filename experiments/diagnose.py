@@ -23,6 +23,7 @@ import envs
 from experiments.cli import main, parse_run
 from experiments.compilation import enable_compilation_cache
 from experiments.config import RunConfig
+from experiments.options import at_least_one
 from experiments.program import abstract_state, checkpoint_store, run_task, take_seed
 from peg_jax.core import rng
 from peg_jax.core.config import require, static
@@ -197,8 +198,7 @@ def _spearman(x: Array, y: Array) -> float:
 def run(arguments: Sequence[str]) -> int:
     """Diagnose as the command line says; returns the exit code."""
     config, existing = parse_run(DiagnoseConfig, arguments, OWN_OPTIONS)
-    for option in ("updates", "report_every", "coverage_episodes", "goals"):
-        require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
+    at_least_one(config, "updates", "report_every", "coverage_episodes", "goals")
     enable_compilation_cache()
     console = Console()
     figures: Figures = {}

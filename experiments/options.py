@@ -70,14 +70,24 @@ def without_values(config: Any) -> Any:
     return jax.tree.map(lambda _: 0, config)
 
 
+def at_least_one(config: Any, *names: str, under: str = "") -> None:
+    """Require fields of a config, or of the part of it that lies `under` a dotted name, to be 1 or more.
+
+    Raises:
+        ConfigError: names the first that is not.
+    """
+    for name in names:
+        value = getattr(config, name)
+        require(value >= 1, f"{under}.{name}" if under else name, value, "it must be at least 1")
+
+
 def validate_options(config: RunOptions) -> None:
     """Refuse options of the host that cannot work.
 
     Raises:
         ConfigError: names the option, its value and what would work.
     """
-    for option in ("num_seeds", "steps", "log_every", "eval_every", "checkpoint_every"):
-        require(getattr(config, option) >= 1, option, getattr(config, option), "it must be at least 1")
+    at_least_one(config, "num_seeds", "steps", "log_every", "eval_every", "checkpoint_every")
     for option, most in (("steps", MOST_STEPS), ("log_every", MOST_STEPS // 20)):
         value = getattr(config, option)
         require(value <= most, option, value, f"steps are counted in 32 bits; use at most {most}")

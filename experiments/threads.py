@@ -4,7 +4,7 @@ import itertools
 import os
 from collections.abc import Sequence
 
-ENOUGH = 8
+ENOUGH = 8  # `THREADS` of `envs.mujoco.engine`, which cannot be imported before JAX has begun
 
 
 def widen_for_mjx(arguments: Sequence[str]) -> None:

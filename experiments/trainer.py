@@ -162,6 +162,4 @@ def _over_cycles(name: str, values: np.ndarray) -> np.ndarray:
     """The mean of `[S, C]` over the cycles of an epoch; of Go phases over the cycles that had any."""
     if name not in SUBGOAL_METRICS:
         return values.mean(axis=1)
-    there = ~np.isnan(values)
-    count = there.sum(axis=1)
-    return np.where(count, np.where(there, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+    return np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)

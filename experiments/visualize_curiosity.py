@@ -53,6 +53,11 @@ class Seen(NamedTuple):
     appraisal: Appraisal
 
 
+def action_names(task: Task) -> tuple[str, ...]:
+    """Names of a maze's actions, by index; the ant's have none."""
+    return getattr(task.env, "actions", ())
+
+
 def acting(config: CuriosityRunConfig, task: Task, behaviour: Behaviour, seed: SeedState) -> tuple[Task, Act]:
     """The task in which a behaviour is played, which has an action for it, and its actions.
 
@@ -69,7 +74,7 @@ def acting(config: CuriosityRunConfig, task: Task, behaviour: Behaviour, seed: S
         unknown = f"the model of {ICM} knows the run's own actions only; use policy, random or fire"
         require(config.method != ICM, "behaviour", behaviour, unknown)
         task = run_task(config, action_set="default_with_idle")
-    actions = () if config.scenario == ANT else task.env.actions  # type: ignore[attr-defined]
+    actions = action_names(task)
     named = "idle" if behaviour == "nothing" else "fire"
     others = f"{config.scenario} has no action {named}; use policy, nothing or random"
     require(named in actions, "behaviour", behaviour, others)

@@ -57,9 +57,14 @@ def value_loss(value: Array, old_value: Array, target: Array, clip: Array | floa
     return 0.5 * jnp.mean(jnp.maximum((value - target) ** 2, (clipped - target) ** 2))
 
 
+def budget(config: PPOConfig, steps: int) -> int:
+    """Environment steps that the schedule is laid out for: `steps` times `budget_factor`."""
+    return round(steps * config.budget_factor)
+
+
 def num_updates(config: PPOConfig, steps: int) -> int:
-    """Updates of a whole run: the budget is `steps` times `budget_factor`, and partial rollouts are left out."""
-    return round(steps * config.budget_factor) // (config.num_envs * config.rollout)
+    """Updates within the budget; partial rollouts are left out."""
+    return budget(config, steps) // (config.num_envs * config.rollout)
 
 
 def remaining(config: PPOConfig, update: Array | int, total: Array | int) -> Array:

@@ -22,7 +22,10 @@ def test_density_of_four_points() -> None:
 def test_density_of_six_points() -> None:
     fitted = density.fit(SIX)
     expected = [1.97991627, 2.03484056, 1.97991627] + 3 * [0.97553366]
-    np.testing.assert_allclose(density.log_density(fitted, SIX), expected, atol=1e-5)
+    log_density = density.log_density(fitted, SIX)
+    np.testing.assert_allclose(log_density, expected, atol=1e-5)
+    probabilities = jax.nn.softmax(-log_density)  # of Skew-Fit
+    np.testing.assert_allclose(probabilities, [0.0897890, 0.0849904, 0.0897890] + 3 * [0.2451439], atol=1e-6)
 
 
 def test_skewfit_draws_with_probability_proportional_to_one_over_the_density() -> None:
