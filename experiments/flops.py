@@ -111,12 +111,13 @@ def needed_update_flops(config: PEGConfig, spec: Spec) -> dict[str, float]:
         achiever_total = _counting_steps(agent, sizes, rows, starts)
     distance = 2 * sizes.embed_head.forward + _trained(sizes.distance) + _trained(sizes.distance_context)
     member = agent.disagreement.members * sizes.member.forward
-    explorer = horizon * dreamt(sizes.explorer, sizes.explorer_critic, member)
+    explorer_starts = agent.imagination.explorer_starts or starts
+    explorer = explorer_starts * horizon * dreamt(sizes.explorer, sizes.explorer_critic, member)
     ensemble = batch * (length - 1) * agent.disagreement.members * _trained(sizes.member)
     return {
         "world_model": 2.0 * rows * model * agent.world_model.updates,
         "achiever": 2.0 * (achiever_total + pairs * distance),
-        "explorer": 2.0 * starts * explorer,
+        "explorer": 2.0 * explorer,
         "ensemble": 2.0 * ensemble,
     }
 

@@ -14,7 +14,8 @@ from experiments.program import run_task
 
 @pytest.fixture(scope="module")
 def config() -> RunConfig:
-    return override(preset(RunConfig, "smoke", "point_maze"), {"agent.world_model.updates": 1})
+    changes = {"agent.world_model.updates": 1, "agent.imagination.explorer_starts": 48}
+    return override(preset(RunConfig, "smoke", "point_maze"), changes)
 
 
 def test_loops_are_counted_as_often_as_they_run() -> None:
