@@ -147,6 +147,10 @@ def needed_plan_flops(config: PEGConfig, spec: Spec) -> float:
     member = agent.disagreement.members * sizes.member.forward
     step = sizes.achiever.forward + sizes.prior_step + member + sizes.explorer_critic.forward
     once = sizes.encoder.forward + sizes.achiever_context.forward
+    tries = agent.reaching.acting
+    if tries:  # the state's tower serves all of them, and the critic's context is the actor's over again
+        step += tries * (sizes.prior_step + sizes.achiever_critic.forward) - (tries - 1) * sizes.prior_memory
+        once += sizes.achiever_context.forward
     rollouts = planner.candidates * planner.repeat_samples * (1 if planner.evaluate_only else planner.iterations)
     return 2.0 * rollouts * (planner.horizon * step + once)
 

@@ -133,8 +133,8 @@ def imagined_paths(task_name: str, config: PEGConfig, agent: AgentState, goals: 
     task = make_task(*envs.make(task_name))
     nets = make_networks(config.agent, task_spec(task))
     start = start_latent(nets, agent, config, goals.start_obs, rng.named(key, "start"))
-    dream = imagine_go_phase(task, config, agent, start, goals.elites, rng.named(key, "dream"))
-    return jnp.swapaxes(world_model.decode(nets, agent.model, dream.feature), 0, 1)
+    way = imagine_go_phase(task, config, agent, start, goals.elites, rng.named(key, "dream"))
+    return jnp.swapaxes(world_model.decode(nets, agent.model, way.feature), 0, 1)
 
 
 class Shown(NamedTuple):

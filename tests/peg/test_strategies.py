@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from peg_jax.core.types import Array, Key
-from peg_jax.peg import agent, density, rollout, training
+from peg_jax.peg import agent, density, rollout, training, world_model
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.goals import GoalContext, StrategyState
@@ -253,3 +253,18 @@ def test_rarity_fitness_pays_for_imagined_states_that_the_replay_lacks(context: 
     points = context.sample_states(jax.random.key(1), 10_000)
     expected = -2 * density.log_density(density.fit(points), jnp.zeros((1, 2)))[0]  # final_steps = 2
     np.testing.assert_allclose(often, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("acting", [0, 4])
+def test_the_imagined_achiever_acts_as_the_real_one(acting: int, state: AgentState) -> None:
+    """One step: the action is that of a real Go phase from there, the best of several where they are compared."""
+    config = tiny.replace(tiny.replace(tiny.config(), "agent.reaching.enabled", True), "agent.reaching.acting", acting)
+    config = tiny.replace(config, "planner.horizon", 1)
+    nets, key = agent.make_networks(config.agent, tiny.spec()), jax.random.key(3)
+    start = planned_module.start_latent(nets, state, config, jnp.zeros(2), jax.random.key(0))
+    way = planned_module.imagine_go_phase(TASK, config, state, start, jnp.eye(2), key)
+    action_key, _ = jax.random.split(jax.random.split(key, 1)[0])
+    goal = world_model.encode(nets, state.model, jnp.eye(2))
+    real = agent.make_achiever(config.agent, nets, state, goal, evaluated=False)
+    expected = real(jnp.broadcast_to(start.feature, (2, start.feature.shape[-1])), action_key)
+    np.testing.assert_allclose(way.last_action, expected, atol=1e-6)

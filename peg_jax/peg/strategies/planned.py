@@ -1,6 +1,7 @@
 """PEG: goals planned in imagination (Hu et al. 2023), for the explorer's value or for rarity."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from peg_jax.peg import agent as agent_module
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.goals import DENSITY_SAMPLES, GoalContext, GoalStrategy
-from peg_jax.peg.imagination import Dream, RewardFn, ValueFn, imagine
+from peg_jax.peg.imagination import RewardFn, ValueFn
 from peg_jax.peg.networks import Networks, make_networks
 from peg_jax.peg.planner import FitnessFn, GoalDistribution
 from peg_jax.peg.rollout import task_spec
@@ -48,6 +49,15 @@ def start_latent(nets: Networks, agent: AgentState, config: PEGConfig, obs: Arra
     return latent
 
 
+class GoPhase(NamedTuple):
+    """N imagined ways to a goal each, of H steps; latents are numbered 0..H."""
+
+    feature: Array  # [H+1, N, F]
+    reward: Array  # [H, N], of latents 0..H-1
+    value_tp1: Array  # [H, N], of latents 1..H
+    last_action: Array  # [N, A], the action that led to latent H
+
+
 def imagine_go_phase(
     task: Task,
     config: PEGConfig,
@@ -57,22 +67,32 @@ def imagine_go_phase(
     key: Key,
     reward: RewardFn = agent_module.no_reward,
     value: ValueFn = agent_module.no_value,
-) -> Dream:
-    """The achiever pursuing each of `goals [N, D]` in imagination; `start` is one latent, shared by all."""
+) -> GoPhase:
+    """The achiever pursuing each of `goals [N, D]` in imagination; `start` is one latent, shared by all.
+
+    It acts as in a real Go phase: an achiever that compares actions does so here, too. Its actor alone reaches far
+    fewer goals, and a plan by it says less of what is found for real.
+    """
     nets, params = make_networks(config.agent, task_spec(task)), agent.model
     count = goals.shape[0]
-    goal_embed = world_model.encode(nets, params, goals)
-    policy = actor_critic.make_policy(nets.achiever, agent.achiever.actor.params, config.agent.achiever, goal_embed)
-    return imagine(
-        start=jax.tree.map(lambda x: jnp.broadcast_to(x, (count, x.shape[-1])), start),
-        action_size=task.action_size,
-        policy=policy,
-        dynamics=agent_module.make_dynamics(config.agent.imagination, nets, params),
-        reward=reward,
-        value=value,
-        horizon=config.planner.horizon,
-        key=key,
+    act = agent_module.make_achiever(
+        config.agent, nets, agent, world_model.encode(nets, params, goals), evaluated=False
     )
+    dynamics = agent_module.make_dynamics(config.agent.imagination, nets, params)
+
+    def step(carry: tuple[Latent, Array], step_key: Key) -> tuple[tuple[Latent, Array], tuple[Array, Array, Array]]:
+        latent, previous = carry
+        action_key, latent_key = jax.random.split(step_key)
+        action = act(latent.feature, action_key)
+        following = dynamics(latent, action, latent_key)
+        scores = reward(latent.feature, previous, action), value(following.feature)
+        return (following, action), (following.feature, *scores)
+
+    first = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, x.shape[-1])), start)
+    begun = first, jnp.zeros((count, task.action_size))
+    keys = jax.random.split(key, config.planner.horizon)
+    (_, last_action), (features, rewards, values) = jax.lax.scan(step, begun, keys)
+    return GoPhase(jnp.concatenate([first.feature[None], features]), rewards, values, last_action)
 
 
 def exploration_fitness(task: Task, config: PEGConfig, agent: AgentState, start: Latent) -> FitnessFn:
@@ -85,13 +105,13 @@ def exploration_fitness(task: Task, config: PEGConfig, agent: AgentState, start:
     value = actor_critic.make_value(nets.explorer, agent.explorer.slow_critic)
 
     def fitness(goals: Array, key: Key) -> Array:
-        dream = imagine_go_phase(task, config, agent, start, goals, key, novelty, value)
-        reward = dream.reward
+        way = imagine_go_phase(task, config, agent, start, goals, key, novelty, value)
+        reward = way.reward
         if not config.planner.use_value:
-            final = jnp.concatenate([dream.feature[-1], dream.last_action], axis=-1)
+            final = jnp.concatenate([way.feature[-1], way.last_action], axis=-1)
             last = disagreement.reward(nets.member, agent.disagreement.params, final, config.agent.disagreement)
             reward = jnp.concatenate([reward, last[None]])
-        return planner.goal_fitness(reward, dream.value_tp1, config.planner)
+        return planner.goal_fitness(reward, way.value_tp1, config.planner)
 
     return fitness
 
@@ -106,8 +126,8 @@ def rarity_fitness(context: GoalContext, start: Latent, key: Key) -> FitnessFn:
     fitted = density.fit(context.sample_states(key, DENSITY_SAMPLES))
 
     def fitness(goals: Array, key: Key) -> Array:
-        dream = imagine_go_phase(task, config, agent, start, goals, key)
-        last = dream.feature[1:][-config.planner.final_steps :]
+        way = imagine_go_phase(task, config, agent, start, goals, key)
+        last = way.feature[1:][-config.planner.final_steps :]
         states = world_model.decode(nets, agent.model, last)
         rarity = -density.log_density(fitted, states.reshape(-1, states.shape[-1]))
         return rarity.reshape(states.shape[:2]).sum(axis=0)
