@@ -179,8 +179,9 @@ def compiled_mjx(name, worlds, substeps=1, level=3):
     engine = MjxEngine(make(name).model, substeps)
     state = starts(name, worlds)
     control = random_controls(name, state, jax.random.key(0))
-    # By default as a run compiles it: other roundings part two worlds in contact.
-    return jax.jit(jax.vmap(engine.step)).lower(state, control).compile({"xla_backend_optimization_level": level})
+    # By default as a run compiles it, by the newer emitters too: other roundings part two worlds in contact.
+    options = {"xla_backend_optimization_level": level, "xla_backend_extra_options": ""}
+    return jax.jit(jax.vmap(engine.step)).lower(state, control).compile(options)
 
 
 def compare(name, state, steps, hold):
@@ -223,10 +224,7 @@ def test_mjx_is_c_mujoco(name):
     forced, apart, end = compare(name, state, steps=100, hold=5)
     assert contacts(name, end).sum() >= 4
     assert forced[:, 0].max() < 1e-5  # positions after one step from the same state
-    # Velocities: roundings differ between processors and numbers of threads, and impacts amplify them (the 99th
-    # percentile has been 0.9e-4 and 1.02e-4 on one machine), so what is typical is held tightest.
-    assert np.percentile(forced[:, 1], 50) < 1e-5 and np.percentile(forced[:, 1], 95) < 5e-5
-    assert np.percentile(forced[:, 1], 99) < 2e-4 and forced[:, 1].max() < 1e-3
+    assert forced[:, 1].max() < 1e-3 and np.percentile(forced[:, 1], 99) < 1e-4  # velocities
     assert apart.max() < 1e-3
 
 
