@@ -69,7 +69,7 @@ def test_the_actor_term_of_t_pairs_its_entropy_with_the_next_return() -> None:
     weights, zeros = discount_weights(H, 0.9), jnp.zeros((H, 1))
 
     def loss(returns: Array, entropy: Array) -> float:
-        dream = Dream(zeros, zeros, zeros, entropy, zeros, zeros)
+        dream = Dream(zeros, zeros, zeros, zeros, entropy=entropy, log_prob=zeros)
         return float(actor_loss(dream, returns, weights, 0.5))
 
     for t in range(14):
@@ -142,7 +142,7 @@ def test_the_reinforce_term_is_log_prob_times_a_fixed_advantage() -> None:
     zeros = jnp.zeros((3, 1))
 
     def loss(log_prob: Array, returns: Array, baseline: Array, share: float) -> Array:
-        dream = Dream(zeros, zeros, zeros, zeros, log_prob, zeros)
+        dream = Dream(zeros, zeros, zeros, zeros, entropy=zeros, log_prob=log_prob)
         return actor_loss(dream, returns, jnp.array([1.0, 0.9, 0.81]), 0.0, share, baseline)
 
     assert float(loss(log_prob, returns, baseline, 1.0)) == pytest.approx(-(-0.5 * 2.0 + 0.9 * -0.2 * 3.0) / 2)

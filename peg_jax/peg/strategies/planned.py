@@ -1,7 +1,6 @@
 """PEG: goals planned in imagination (Hu et al. 2023), for the explorer's value or for rarity."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,7 @@ from peg_jax.peg import agent as agent_module
 from peg_jax.peg.agent import AgentState
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.goals import DENSITY_SAMPLES, GoalContext, GoalStrategy
-from peg_jax.peg.imagination import RewardFn, ValueFn
+from peg_jax.peg.imagination import RewardFn, Rollout, ValueFn, roll_out
 from peg_jax.peg.networks import Networks, make_networks
 from peg_jax.peg.planner import FitnessFn, GoalDistribution
 from peg_jax.peg.rollout import task_spec
@@ -49,15 +48,6 @@ def start_latent(nets: Networks, agent: AgentState, config: PEGConfig, obs: Arra
     return latent
 
 
-class GoPhase(NamedTuple):
-    """N imagined ways to a goal each, of H steps; latents are numbered 0..H."""
-
-    feature: Array  # [H+1, N, F]
-    reward: Array  # [H, N], of latents 0..H-1
-    value_tp1: Array  # [H, N], of latents 1..H
-    last_action: Array  # [N, A], the action that led to latent H
-
-
 def imagine_go_phase(
     task: Task,
     config: PEGConfig,
@@ -67,7 +57,7 @@ def imagine_go_phase(
     key: Key,
     reward: RewardFn = agent_module.no_reward,
     value: ValueFn = agent_module.no_value,
-) -> GoPhase:
+) -> Rollout:
     """The achiever pursuing each of `goals [N, D]` in imagination; `start` is one latent, shared by all.
 
     It acts as in a real Go phase: an achiever that compares actions does so here, too. Its actor alone reaches far
@@ -78,21 +68,17 @@ def imagine_go_phase(
     act = agent_module.make_achiever(
         config.agent, nets, agent, world_model.encode(nets, params, goals), evaluated=False
     )
-    dynamics = agent_module.make_dynamics(config.agent.imagination, nets, params)
-
-    def step(carry: tuple[Latent, Array], step_key: Key) -> tuple[tuple[Latent, Array], tuple[Array, Array, Array]]:
-        latent, previous = carry
-        action_key, latent_key = jax.random.split(step_key)
-        action = act(latent.feature, action_key)
-        following = dynamics(latent, action, latent_key)
-        scores = reward(latent.feature, previous, action), value(following.feature)
-        return (following, action), (following.feature, *scores)
-
-    first = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, x.shape[-1])), start)
-    begun = first, jnp.zeros((count, task.action_size))
-    keys = jax.random.split(key, config.planner.horizon)
-    (_, last_action), (features, rewards, values) = jax.lax.scan(step, begun, keys)
-    return GoPhase(jnp.concatenate([first.feature[None], features]), rewards, values, last_action)
+    rollout, _ = roll_out(
+        start=jax.tree.map(lambda x: jnp.broadcast_to(x, (count, x.shape[-1])), start),
+        action_size=task.action_size,
+        act=lambda feature, key: (act(feature, key), ()),
+        dynamics=agent_module.make_dynamics(config.agent.imagination, nets, params),
+        reward=reward,
+        value=value,
+        horizon=config.planner.horizon,
+        key=key,
+    )
+    return rollout
 
 
 def exploration_fitness(task: Task, config: PEGConfig, agent: AgentState, start: Latent) -> FitnessFn:
