@@ -1,8 +1,8 @@
 """Compare methods over seeds: `python -m experiments.compare --runs runs/study`.
 
 Runs are grouped by environment and method, with the options that differ from the method's preset. Intervals are
-stratified bootstraps over the seeds of each goal, see `intervals`. Runs of Episodic Curiosity make a table of their
-own, see `compare_curiosity`.
+bootstraps over the seeds, see `intervals`. Runs of Episodic Curiosity make a table of their own, see
+`compare_curiosity`.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from experiments import compare_plots
 from experiments.cli import main, parse
 from experiments.compare_curiosity import Explorer, read_explorer, write_study
 from experiments.config import RunConfig
-from experiments.evidence import Evidence, collect, label
+from experiments.evidence import Evidence, collect
 from experiments.extras import load
 from experiments.find import read_runs
 from experiments.intervals import interval, probability_of_improvement
@@ -44,7 +44,7 @@ class CompareConfig:
     metric: Literal["auto", "success", "success_cell"] = "auto"  # what counts as success (auto: by cell where known)
     statistic: Literal["iqm", "mean"] = "mean"  # over seeds and goals; iqm leaves the outer quarters out
     far_goal: int = 0  # evaluation goal shown on its own
-    reference: str = "peg"  # method whose probability of improvement over the others is shown
+    reference: str = ""  # method whose probability of improvement over the others is shown; none: peg, if it is there
     resamples: int = 1_000  # of the bootstrap
 
 
@@ -52,7 +52,10 @@ class FoundRun(NamedTuple):
     """A run with its evaluations."""
 
     directory: RunDirectory
+    method: str  # with the options that differ from its preset's
     seeds: list[Evidence]
+    goal_steps: np.ndarray  # [n] when the first seed was given its goals
+    goals: np.ndarray  # [n, D] which
 
 
 class Scores(NamedTuple):
@@ -61,17 +64,30 @@ class Scores(NamedTuple):
     metric: str  # which success it is
     steps: np.ndarray  # [T] environment steps at which all its seeds were evaluated
     success: np.ndarray  # [seeds, G, T]
-    goals: np.ndarray  # [n, 2] goals commanded in the first seed's run
+    goals: np.ndarray  # [n, D] goals commanded in the first seed's run
     goal_steps: np.ndarray  # [n] when
 
 
 def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun | Explorer]:
-    """The runs named by `paths` or lying in them; what is none is named on the console and left out."""
+    """The runs named by `paths` or lying in them; what is none is named on the console and left out.
+
+    So is a run of seeds that an earlier one had. One that has not come to its end is named.
+    """
+    known: set[tuple[str, str, int]] = set()
 
     def read(directory: RunDirectory) -> FoundRun | Explorer:
         if program_of(directory) == "episodic_curiosity":
             return read_explorer(directory)
-        return FoundRun(directory, collect(directory)[1]["seeds"])
+        config, evidence = directory.read_config_as(RunConfig), collect(directory)[1]
+        method, seeds = evidence["options"], evidence["seeds"]
+        again = [seed["seed"] for seed in seeds if (config.env, method, seed["seed"]) in known]
+        if again:
+            raise RunError(f"seed {again[0]} of {method} was in a run before")
+        known.update((config.env, method, seed["seed"]) for seed in seeds)
+        last = min(seed["env_steps"][-1] for seed in seeds)
+        if last < config.steps:
+            print_line(console, f"{directory.path} ends at {last:,} of {config.steps:,} steps, and so does its method")
+        return FoundRun(directory, method, seeds, *read_goals(directory.seed_directories()[0] / GOALS))
 
     return read_runs(paths, read, lambda line: print_line(console, line))
 
@@ -86,8 +102,7 @@ def gather(runs: Sequence[FoundRun | Explorer], metric: str) -> dict[str, dict[s
     for run in runs:
         if isinstance(run, Explorer):
             continue
-        config = run.directory.read_config_as(RunConfig)
-        members[config.env, label(config)].append(run)
+        members[run.directory.read_config_as(RunConfig).env, run.method].append(run)
     scores: dict[str, dict[str, Scores]] = defaultdict(dict)
     for (env, method), group in sorted(members.items()):
         scores[env][method] = _stack(group, metric)
@@ -104,9 +119,23 @@ def _stack(group: Sequence[FoundRun], metric: str) -> Scores:
     if any(name not in seed for seed in seeds):
         raise RunError(f"--metric={name} cannot work: {group[0].directory.path} has only {measure(seeds[0])}")
     rows = [[seed[name][seed["env_steps"].index(step)] for step in shared] for seed in seeds]
-    steps, goals = read_goals(group[0].directory.seed_directories()[0] / GOALS)
+    steps, goals = group[0].goal_steps, group[0].goals
     every = max(1, len(goals) // SHOWN_GOALS)
-    return Scores(name, np.array(shared), np.array(rows).transpose(0, 2, 1), goals[::every, :2], steps[::every])
+    return Scores(name, np.array(shared), np.array(rows).transpose(0, 2, 1), goals[::every], steps[::every])
+
+
+def reference_among(methods: Sequence[str], wanted: str) -> str | None:
+    """The method that others are compared with: the one called so, or the only one of that name with other options.
+
+    Raises:
+        ConfigError: none or several can be meant.
+    """
+    name = wanted or "peg"
+    meant = [name] if name in methods else [method for method in methods if method.split()[0] == name]
+    if len(meant) == 1:
+        return meant[0]
+    require(not wanted and not meant, "reference", name, f"name one of these: {', '.join(sorted(methods))}")
+    return None
 
 
 def summarise(scores: dict[str, Scores], options: CompareConfig) -> dict[str, Any]:
@@ -131,11 +160,18 @@ def summarise(scores: dict[str, Scores], options: CompareConfig) -> dict[str, An
             "far_goal": float(final[method][:, options.far_goal].mean()),
             "steps_to_solve_far_goal": int(solved[0]) if len(solved) else None,
         }
-    if options.reference in scores:
-        for method in scores.keys() - {options.reference}:
-            chance, around = probability_of_improvement(final[options.reference], final[method], options.resamples)
+    reference = reference_among([*scores], options.reference)
+    if reference:
+        for method in scores.keys() - {reference}:
+            chance, around = probability_of_improvement(final[reference], final[method], options.resamples)
             table[method] |= {"reference_is_better": chance, "reference_is_better_interval": around}
-    return {"env_steps": shared[-1], "statistic": options.statistic, "metric": metric, "methods": table}
+    return {
+        "env_steps": shared[-1],
+        "statistic": options.statistic,
+        "metric": metric,
+        "reference": reference,
+        "methods": table,
+    }
 
 
 def write_comparison(env: str, scores: dict[str, Scores], options: CompareConfig, task: Any) -> Path:
@@ -153,10 +189,12 @@ def write_comparison(env: str, scores: dict[str, Scores], options: CompareConfig
     compare_plots.curves(folder / "curves", curves)
     compare_plots.intervals(folder / "final", summary["methods"], options.statistic)
     compare_plots.heat_map(folder / "goals", {m: row["per_goal"] for m, row in summary["methods"].items()})
-    compare_plots.goal_maps(folder / "chosen", {m: (one.goals, one.goal_steps) for m, one in scores.items()}, task)
+    shown = list(task.env.map_dims)
+    chosen = {m: (one.goals[:, shown], one.goal_steps) for m, one in scores.items()}
+    compare_plots.goal_maps(folder / "chosen", chosen, task)
     pictures = ["curves", "final", "goals", "chosen"]
     if any("reference_is_better" in row for row in summary["methods"].values()):
-        compare_plots.improvement(folder / "improvement", summary["methods"], options.reference)
+        compare_plots.improvement(folder / "improvement", summary["methods"], summary["reference"])
         pictures.append("improvement")
     write_json(folder / "comparison.json", summary)
     page = folder / "README.md"
@@ -166,7 +204,7 @@ def write_comparison(env: str, scores: dict[str, Scores], options: CompareConfig
 
 def _page(env: str, summary: dict[str, Any], options: CompareConfig, pictures: Sequence[str]) -> str:
     heads = ["method", "seeds", f"{options.statistic} (95 %)", "area under curve", f"goal {options.far_goal}"]
-    heads += [f"steps until goal {options.far_goal} ≥ {REACHED}", f"{options.reference} is better"]
+    heads += [f"steps until goal {options.far_goal} ≥ {REACHED}", f"{summary['reference'] or 'reference'} is better"]
     lines = [f"# {env}", "", f"After {summary['env_steps']:,} environment steps, `{summary['metric']}`.", ""]
     lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for method, row in sorted(summary["methods"].items(), key=lambda item: -item[1]["area_under_curve"]):

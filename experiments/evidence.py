@@ -94,6 +94,8 @@ def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
     if not known:
         raise RunError(f"{path} has no evaluation yet")
     steps = [int(step) for step in series[f"max_eval_metric_{known[0]}/goal_all"].steps if int(step) in wall]
+    if not steps:
+        raise RunError(f"{path} has no evaluation of which the time is known yet")
     updates = dict(zip(series["updates"].steps.tolist(), series["updates"].values.tolist(), strict=True))
     found: Evidence = {
         "env_steps": steps,

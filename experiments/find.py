@@ -38,6 +38,6 @@ def read_runs(
                 if not (candidate / "config.json").is_file():
                     raise RunError("no run, as there is no config.json")
                 found.append(read(RunDirectory(candidate)))
-            except (RunError, OSError, KeyError, ValueError, TypeError) as error:
+            except (RunError, OSError, LookupError, ValueError, TypeError) as error:
                 skipped(f"skipped {candidate}: {error}")
     return found

@@ -1,11 +1,12 @@
 """Intervals over seeds: stratified bootstraps as rliable computes them.
 
+The goals of one seed are not independent, so seeds are drawn with all their goals: a stratum is an environment.
+
 Agarwal et al., "Deep RL at the Edge of the Statistical Precipice", NeurIPS 2021.
 """
 
 import warnings
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
@@ -23,19 +24,25 @@ def aggregate(name: str, scores: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, statistic: str, resamples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Aggregate `[T]` of `[seeds, goals, T]` and its 95 % interval `[2, T]`, stratified by goal."""
-    return _bootstrap(values, partial(aggregate, statistic), resamples)
+    """Aggregate `[T]` of `[seeds, goals, T]` and its 95 % interval `[2, T]`."""
+    return _bootstrap([values], lambda drawn: aggregate(statistic, drawn), resamples)
 
 
 def _bootstrap(
-    scores: np.ndarray | tuple[np.ndarray, np.ndarray], function: Callable[..., np.ndarray], resamples: int
+    values: Sequence[np.ndarray], function: Callable[..., np.ndarray], resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """What `function` makes of `values`, `[seeds, ...]` each, and its 95 % interval."""
     library = load("rliable.library")
+    seeds = tuple(np.arange(len(group))[:, None] for group in values)  # rliable would draw a seed per goal and time
+
+    def of_seeds(*drawn: np.ndarray) -> np.ndarray:
+        return function(*(group[chosen[:, 0]] for group, chosen in zip(values, drawn, strict=True)))
+
     before = np.random.get_state()
     np.random.seed(0)  # the same intervals each time: it draws from numpy's global numbers, whatever it is given
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # rliable's own
-        points, bounds = library.get_interval_estimates({"": scores}, function, reps=resamples)
+        points, bounds = library.get_interval_estimates({"": seeds}, of_seeds, reps=resamples)
     np.random.set_state(before)
     return points[""], bounds[""]
 
@@ -44,11 +51,16 @@ def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray, resamples: 
     """Chance that a seed of ours beats one of theirs, averaged over goals, with its 95 % interval.
 
     The statistic of rliable, which calls a test of scipy's for each goal and resample and takes minutes.
+
+    Args:
+        ours: `[seeds, goals]`.
+        theirs: `[seeds, goals]`.
+        resamples: of the bootstrap.
     """
 
     def compare(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         better = np.sign(x[:, None] - y[None])  # a tie is half a win
         return np.array([0.5 + 0.5 * better.mean()])
 
-    point, bounds = _bootstrap((ours, theirs), compare, resamples)
+    point, bounds = _bootstrap([ours, theirs], compare, resamples)
     return float(point[0]), [float(bound) for bound in bounds[:, 0]]

@@ -250,5 +250,7 @@ def preset(cls: type[Config], name: str, env: str, method: str = RunConfig.metho
     if method not in METHODS:
         raise ConfigError(f"--method={method} cannot work: known methods: {', '.join(METHODS)}")
     cadence = {f"loop.{field}": value for field, value in METHODS[method].cadence.items()}
-    changes = PAPER[env] | PRESETS[name] | PRESETS_FOR.get((name, env), {}) | cadence
+    # Episodes that are the explorer's from the start would be random walks, and the method another one.
+    own = {"loop.random_explore": 0.0} if METHODS[method].cadence.get("explorer_every") else {}
+    changes = PAPER[env] | PRESETS[name] | PRESETS_FOR.get((name, env), {}) | cadence | own
     return override(cls(env=env, preset=name, method=method), changes)

@@ -25,11 +25,15 @@ from experiments.extras import load
 from experiments.labels import counted
 from experiments.options import RunOptions, made_with
 from experiments.programs import PROGRAMS, ProgramName, final_score
-from peg_jax.core.config import ConfigError, require
+from experiments.ranges import parse_range
+from peg_jax.core.config import require
 from peg_jax.run.checkpoint import CheckpointStore
+from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.memory import available_bytes
 from peg_jax.run.progress import format_bytes
+
+LOST = 1  # exit code of a job whose own is not known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +49,9 @@ class SweepConfig:
     workers: int = 1  # runs at a time
     launcher: Literal["here", "slurm", "local"] = "here"  # here: processes of this machine; the others: submitit
     slurm: str = ""  # submitit parameters, such as "slurm_partition=gpu timeout_min=600 gpus_per_node=1"
-    search: tuple[str, ...] = ()  # Optuna instead of a grid: ranges such as planner.discount=0.9:0.999[:log]
+    search: tuple[
+        str, ...
+    ] = ()  # Optuna instead of a grid: planner.discount=0.9:0.999[:log] planner.kind=cem,mppi
     trials: int = 20  # of the search; each is scored by its mean final success, coverage or reward over the seeds
     dry_run: bool = False  # tell runs, device-hours and memory, and start nothing
     measured: tuple[str, ...] = ()  # of a dry run: runs, folders or files of curiosity_bench that tell speeds
@@ -109,9 +115,16 @@ def make_run(options: SweepConfig, combination: Sequence[str], seed: int) -> Run
     parts = [entry.lstrip("-") for entry in combination]
     name = "_".join([*parts, f"seed={seed}"]).replace("/", "-").replace(" ", "")
     logdir = Path(options.output) / name
-    arguments = [*shlex.split(options.fixed), *(f"--{part}" for part in parts), f"--seed={seed}", f"--logdir={logdir}"]
+    arguments = [*shlex.split(options.fixed), *map(_typed, parts), f"--seed={seed}", f"--logdir={logdir}"]
     config = PROGRAMS[options.program].parse(arguments)
     return Run(name, logdir, tuple(arguments), config, options.program)
+
+
+def _typed(entry: str) -> str:
+    """An `option=value` as a command line has it, where what is true or false is a flag."""
+    name, _, value = entry.partition("=")
+    part, dot, last = name.rpartition(".")
+    return {"True": f"--{name}", "False": f"--{part}{dot}no-{last}"}.get(value, f"--{entry}")
 
 
 def execute(runs: Sequence[Run], options: SweepConfig, console: Console) -> dict[str, int]:
@@ -120,7 +133,8 @@ def execute(runs: Sequence[Run], options: SweepConfig, console: Console) -> dict
     waiting = [run for run in runs if not run.finished]
     console.print(f"{counted(len(runs), 'run')}, {len(runs) - len(waiting)} of them finished before")
     codes = {run.name: 0 for run in runs}
-    for run, code in _launch_here(waiting, options) if options.launcher == "here" else _submit(waiting, options):
+    launch = _launch_here(waiting, options) if options.launcher == "here" else _submit(waiting, options, console)
+    for run, code in launch:
         codes[run.name] = code
         console.print(f"{run.name}: {'done' if code == 0 else f'exit code {code}'}", soft_wrap=True, markup=False)
     return codes
@@ -133,9 +147,10 @@ def _launch_here(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Ru
             yield futures[future], future.result()
 
 
-def _submit(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Run, int]]:
-    """The runs as one job array."""
-    executor = load("submitit").AutoExecutor(Path(options.output) / "submitit", cluster=options.launcher)
+def _submit(runs: Sequence[Run], options: SweepConfig, console: Console) -> Iterator[tuple[Run, int]]:
+    """The runs as one job array, of which SLURM bounds how many run at a time; local ones are as large as that."""
+    submitit = load("submitit")
+    executor = submitit.AutoExecutor(Path(options.output) / "submitit", cluster=options.launcher)
     parameters: dict[str, Any] = {"timeout_min": 24 * 60}
     if options.launcher == "slurm":
         parameters["slurm_array_parallelism"] = options.workers
@@ -143,8 +158,14 @@ def _submit(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Run, in
         name, _, value = entry.partition("=")
         parameters[name] = int(value) if value.isdigit() else value
     executor.update_parameters(**parameters)
-    for run, job in zip(runs, executor.map_array(Run.start, runs) if runs else [], strict=True):
-        yield run, job.result()
+    at_once = options.workers if options.launcher == "local" else max(1, len(runs))
+    for some in (runs[first : first + at_once] for first in range(0, len(runs), at_once)):
+        for run, job in zip(some, executor.map_array(Run.start, some), strict=True):
+            try:
+                yield run, job.result()
+            except submitit.core.utils.UncompletedJobError as error:  # out of time or memory, or cancelled
+                console.print(f"{run.name}: {error}", soft_wrap=True, markup=False)
+                yield run, LOST
 
 
 def score(run: Run) -> float:
@@ -192,17 +213,28 @@ def _runs_table(*heads: str, title: str) -> Table:
     return table
 
 
-def search(options: SweepConfig, console: Console) -> dict[str, int]:
-    """Optuna's search over ranges; its study lies in `<output>/optuna.db`, so that it goes on where it stopped."""
+def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
+    """Optuna's search over ranges; its study lies in `<output>/optuna.db`, so that it goes on where it stopped.
+
+    Returns:
+        The runs of all trials, also of earlier ones, and their exit codes.
+
+    Raises:
+        ConfigError: an entry is no range, or an end of one cannot work.
+    """
     optuna = load("optuna")
     codes: dict[str, int] = {}
-    ranges = [_range(entry) for entry in options.search]
+    usual = flatten(encode(PROGRAMS[options.program].parse(shlex.split(options.fixed))))
+    ranges = [parse_range(entry, usual) for entry in options.search]
+    for tried in ranges:
+        for end in tried.ends():
+            make_run(options, [tried.entry(end)], options.seeds[0])
     Path(options.output).mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{Path(options.output).resolve() / 'optuna.db'}"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def objective(trial: Any) -> float:
-        chosen = [f"{name}={trial.suggest_float(name, low, high, log=log):.6g}" for name, low, high, log in ranges]
+        chosen = [one.entry(one.suggest(trial)) for one in ranges]
         runs = [make_run(options, chosen, seed) for seed in options.seeds]
         codes.update(execute(runs, options, console))
         return float(np.mean([score(run) for run in runs]))
@@ -212,18 +244,10 @@ def search(options: SweepConfig, console: Console) -> dict[str, int]:
     study.sampler = optuna.samplers.TPESampler(seed=options.seeds[0] + done)  # or a resume would draw the same again
     study.optimize(objective, n_trials=max(0, options.trials - done))
     console.print(f"best {study.best_value:.3f} with {study.best_params}", soft_wrap=True)
-    return codes
-
-
-def _range(entry: str) -> tuple[str, float, float, bool]:
-    name, _, bounds = entry.lstrip("-").partition("=")
-    parts = bounds.split(":")
-    try:
-        low, high = float(parts[0]), float(parts[1])
-    except (ValueError, IndexError):
-        raise ConfigError(f"--search={entry} cannot work: a range is option=low:high or option=low:high:log") from None
-    require(low < high, "search", entry, "the lower end comes first")
-    return name, low, high, parts[2:] == ["log"]
+    chosen = [[one.entry(trial.params[one.option]) for one in ranges] for trial in study.trials if trial.params]
+    runs = [make_run(options, one, seed) for one in chosen for seed in options.seeds]
+    again = {run.name: run for run in runs}  # the same may have been chosen twice
+    return [(run, codes.get(run.name, 0 if run.finished else LOST)) for run in again.values()]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -237,19 +261,24 @@ def run(arguments: Sequence[str]) -> int:
         require(
             not (options.grid or options.points), "search", options.search, "it takes the place of a grid or points"
         )
-        return int(any(search(options, console).values()))
+        return _summarise(search(options, console), options, console)
     runs = [make_run(options, combination, seed) for combination in expand(options) for seed in options.seeds]
     if options.dry_run:
         plan(runs, options, console)
         return 0
     codes = execute(runs, options, console)
+    return _summarise([(one, codes[one.name]) for one in runs], options, console)
+
+
+def _summarise(ended: Sequence[tuple[Run, int]], options: SweepConfig, console: Console) -> int:
+    """Print what each run came to; returns the sweep's exit code."""
     table = _runs_table("score", "value", "exit code", title="sweep")
-    for one in runs:
+    for one, code in ended:
         name = PROGRAMS[one.program].score(one.config)[0]
-        table.add_row(one.name, name, f"{score(one):.2f}", str(codes[one.name]))
+        table.add_row(one.name, name, f"{score(one):.2f}", str(code))
     console.print(table)
     console.print(f"compare them: python -m experiments.compare --runs {shlex.quote(options.output)}", soft_wrap=True)
-    return int(any(codes.values()))
+    return int(any(code for _, code in ended))
 
 
 if __name__ == "__main__":

@@ -55,9 +55,8 @@ def goal_fitness(reward: Array, value_tp1: Array, config: PlannerConfig) -> Arra
     return returns[-config.final_steps :].sum(axis=0)
 
 
-def refit_cem(goals: Array, fitness: Array, elite_ratio: float) -> GoalDistribution:
-    """Mean and deviation of the best `floor(N * elite_ratio)` goals; `std = sqrt(population variance + 1e-6)`."""
-    count = int(goals.shape[0] * elite_ratio)
+def refit_cem(goals: Array, fitness: Array, count: int) -> GoalDistribution:
+    """Mean and deviation of the best `count` goals, the elites; `std = sqrt(population variance + 1e-6)`."""
     _, best = jax.lax.top_k(fitness, count)
     elites = goals[best]
     return GoalDistribution(elites.mean(axis=0), jnp.sqrt(elites.var(axis=0) + 1e-6))
@@ -76,7 +75,7 @@ def refit_mppi(goals: Array, fitness: Array, temperature: Array | float) -> Goal
 def refit(goals: Array, fitness: Array, config: PlannerConfig) -> GoalDistribution:
     """The configured refit with its floor."""
     if config.kind == "cem":
-        fitted = refit_cem(goals, fitness, config.elite_ratio)
+        fitted = refit_cem(goals, fitness, elite_count(config))
     else:
         fitted = refit_mppi(goals, fitness, config.temperature)
     return dataclasses.replace(fitted, std=jnp.maximum(fitted.std, config.min_std))
@@ -139,12 +138,21 @@ def sample_goals(distribution: GoalDistribution, key: Key, count: int) -> Array:
     return distribution.mean + distribution.std * noise
 
 
+def count_of(share: float, config: PlannerConfig) -> int:
+    """`floor(share * candidates)`; 0.29 of 100 are 29, which the product of floats is a hair below."""
+    return int(share * config.candidates + 1e-6)
+
+
 def elite_count(config: PlannerConfig) -> int:
     """Candidates that count as elites."""
-    return max(1, int(config.candidates * config.elite_ratio))
+    return max(1, count_of(config.elite_ratio, config))
 
 
 def draw_elites(goals: Array, fitness: Array, key: Key, count: int) -> Array:
-    """`[count, D]` draws among `goals [C, D]`, each in proportion to its score `fitness [C]` if that is positive."""
-    chosen = jax.random.categorical(key, jnp.log(jnp.maximum(fitness, 1e-6)), shape=(count,))
+    """`[count, D]` draws among `goals [C, D]`, in proportion to their scores `fitness [C]`.
+
+    Scores of which some are negative, such as log densities, have an arbitrary zero: they are counted from the least.
+    """
+    score = fitness - jnp.minimum(fitness.min(), 0.0)
+    chosen = jax.random.categorical(key, jnp.log(jnp.maximum(score, 1e-6)), shape=(count,))
     return goals[chosen]

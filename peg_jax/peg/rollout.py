@@ -136,11 +136,11 @@ def switch(state: RolloutState, steps_left: Array, limit: int, threshold: Array 
         state: after the step; episodes of the achiever alone are never handed over.
         steps_left: `[E]` predicted steps from the new observation to the goal.
         limit: L, whole steps.
-        threshold: predicted steps below which the goal counts as reached.
+        threshold: predicted steps below which the goal counts as reached; negative: never, whatever is predicted.
     """
     going = ~state.exploring
     go_steps = state.go_steps + going
-    reached = going & (steps_left < threshold)
+    reached = going & (steps_left < threshold) & (jnp.asarray(threshold) >= 0)
     return dataclasses.replace(
         state,
         is_first=jnp.zeros_like(state.is_first),

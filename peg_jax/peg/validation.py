@@ -8,6 +8,7 @@ from typing import Any
 from peg_jax.core.config import require
 from peg_jax.peg.config import PEGConfig, PlannerConfig
 from peg_jax.peg.goals import DENSITY_SAMPLES
+from peg_jax.peg.planner import count_of
 
 AT_LEAST_ONE = (
     "agent.world_model.deter",
@@ -250,6 +251,8 @@ def _validate_planner(planner: PlannerConfig, episode_steps: int, goal_size: int
     for option in ("seed_replay", "seed_env_goals", "seed_mega"):
         share = getattr(planner, option)
         require(0.0 <= share <= 1.0, f"planner.{option}", share, "it must lie between 0 and 1")
+        none = f"none of {planner.candidates} candidates; use 0, or at least {_least_share(planner.candidates):g}"
+        require(share == 0.0 or count_of(share, planner) > 0, f"planner.{option}", share, none)
     require(seeded <= 1.0, "planner.seed-replay", planner.seed_replay, "the seed-* shares must not sum past 1")
     rarest = f"of {planner.candidates} candidates that is more than the {DENSITY_SAMPLES} records that it picks from"
     require(planner.seed_mega * planner.candidates <= DENSITY_SAMPLES, "planner.seed-mega", planner.seed_mega, rarest)

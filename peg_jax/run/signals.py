@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish that a training loop polls between compiled epochs.
+"""SIGTERM, SIGUSR2 and Ctrl-C as a wish that a training loop polls between compiled epochs.
 
 Python runs its signal handlers between two bytecodes of the main thread, which may wait minutes for a compiled epoch.
 So the signal's number is taken from the wake-up pipe by a thread of its own, which can speak, and leave, at once.
@@ -10,7 +10,8 @@ import sys
 import threading
 from collections.abc import Callable
 
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}  # 75 is EX_TEMPFAIL of sysexits.h: run the same again
+AGAIN = 75  # EX_TEMPFAIL of sysexits.h: run the same again
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: AGAIN, signal.SIGUSR2: AGAIN}  # the last by submitit, as time ends
 
 
 class StoppedError(Exception):
@@ -22,7 +23,7 @@ class StoppedError(Exception):
 
 
 class StopSignals:
-    """Watches for SIGTERM and Ctrl-C; a context manager of the main thread (elsewhere it watches for nothing).
+    """Watches for SIGTERM, SIGUSR2 and Ctrl-C; a context manager of the main thread (elsewhere it watches for nothing).
 
     While there is nothing to save, a signal ends the process at once. With `defer` set, the first one is kept in
     `received` for the loop to act upon; the next Ctrl-C ends the process at once.

@@ -62,12 +62,27 @@ def test_figures_of_a_method(summary: dict) -> None:
     peg = summary["methods"]["peg"]
     assert peg["seeds"] == 2
     assert peg["final"] == pytest.approx(0.95)
-    low, high = peg["final_interval"]
-    assert 0.9 <= low < 0.95 < high <= 1.0
+    assert peg["final_interval"] == pytest.approx([0.9, 1.0])  # of two seeds, each with all its goals
     assert peg["area_under_curve"] == pytest.approx((0.2 + 0.5 + 0.95) / 3)
     assert peg["per_goal"] == [0.95] * GOALS
     assert peg["steps_to_solve_far_goal"] == 3000
     assert summary["methods"]["random_goals"]["steps_to_solve_far_goal"] is None
+
+
+def test_what_cannot_be_compared_or_would_count_twice_is_named(folder: Path, tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "peg", 0, constant(0, 0, 1), steps=5000)
+    write_run(tmp_path / "b", "peg", 0, constant(1, 1, 1))
+    for name, lost in (("c", "goals"), ("d", "timing")):
+        write_run(tmp_path / name, "peg", 1, constant(1, 1, 1))
+        (tmp_path / name / f"{lost}.jsonl").write_text("")
+    (tmp_path / "c" / "goals.jsonl").unlink()
+    said = StringIO()
+    runs = compare.find_runs([str(tmp_path)], Console(file=said, width=400))
+    assert [run.directory.path.name for run in runs] == ["a"]
+    first, *skipped = said.getvalue().splitlines()
+    assert first.endswith("a ends at 3,000 of 5,000 steps, and so does its method")
+    assert ["seed 0 of peg was in a run before" in line for line in skipped] == [True, False, False]
+    assert "goals.jsonl" in skipped[1] and "no evaluation of which the time is known" in skipped[2]
 
 
 def test_an_environment_without_cells_is_compared_by_its_success(tmp_path: Path) -> None:
@@ -89,6 +104,16 @@ def test_probability_that_the_reference_is_better(summary: dict) -> None:
     assert summary["methods"]["random_goals"]["reference_is_better"] == 1.0
     chance, _ = intervals.probability_of_improvement(np.array([[0.2], [0.4]]), np.array([[0.2], [0.3]]), 10)
     assert chance == pytest.approx((0.5 + 0.0 + 1.0 + 1.0) / 4)  # a tie is half a win
+
+
+def test_the_reference_is_found_by_its_name_alone_if_that_is_clear() -> None:
+    assert compare.reference_among(["mega", "peg"], "") == "peg"
+    assert compare.reference_among(["mega", "peg --preset=smoke"], "") == "peg --preset=smoke"
+    assert compare.reference_among(["mega", "lexa"], "") is None
+    assert compare.reference_among(["mega --planner.candidates=5", "peg"], "mega") == "mega --planner.candidates=5"
+    for wanted, methods in (("pegg", ["mega", "peg"]), ("", ["peg --seed-mega=0", "peg --seed-mega=1"])):
+        with pytest.raises(ConfigError, match=r"--reference=pegg? cannot work: name one of these: (mega, )?peg"):
+            compare.reference_among(methods, wanted)
 
 
 def test_iqm_leaves_the_outer_quarters_out() -> None:
@@ -146,6 +171,18 @@ def test_runs_of_curiosity_make_a_table_of_methods_by_scenarios(tmp_path: Path) 
     assert "| ppo_plus_eco | 30.0, 29.0 to 31.0 (x1.50, n=2) |  |" in page
     assert iio.imread(out / "curiosity.png").std() > 5
     assert (out / "point_maze" / "README.md").exists()
+
+
+def test_goal_maps_show_the_dimensions_that_the_environment_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path / "walks", "peg", 0, np.zeros((3, 4)), env="walker")
+    goals = [[0.1 * i for i in range(9)]] * 2
+    (tmp_path / "walks" / "goals.jsonl").write_text(json.dumps({"step": 10, "goals": goals}) + "\n")
+    drawn: dict[str, np.ndarray] = {}
+    monkeypatch.setattr(compare.compare_plots, "goal_maps", lambda path, chosen, task: drawn.update(peg=chosen["peg"]))
+    assert compare.run(["--runs", str(tmp_path), f"--output={tmp_path / 'out'}", "--resamples=5"]) == 0
+    np.testing.assert_allclose(drawn["peg"][0], [[0.1, 0.0]] * 2)  # along the way, height
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from experiments import evidence
+from experiments import curiosity_evidence, evidence
 from experiments.cli import parse
 from experiments.programs import PROGRAMS
 from peg_jax.peg.methods import METHODS
@@ -67,11 +68,13 @@ def test_the_programs_of_a_study_are_those_that_fit_an_accelerator(index: int) -
     assert program.state_bytes(config) < 40 * 2**30
 
 
-@pytest.mark.parametrize("folder", ["point_maze", "point_maze_256"])
-def test_the_page_of_evidence_is_what_its_program_writes(folder: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "program"), [("point_maze", evidence), ("point_maze_256", evidence), ("maze3d", curiosity_evidence)]
+)
+def test_the_page_of_evidence_is_what_its_program_writes(folder: str, program: ModuleType, tmp_path: Path) -> None:
     committed = ROOT / "benchmarks" / folder
     again = shutil.copytree(committed, tmp_path / folder)
-    assert evidence.run([f"--output={again}"]) == 0
+    assert program.run([f"--output={again}"]) == 0
     assert (again / "README.md").read_text() == (committed / "README.md").read_text()
 
 

@@ -36,7 +36,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The page about two runs, and what the command said; what is no run, and two half-written ones, lie beside."""
     root = tmp_path_factory.mktemp("runs")
     for name, method, level in (("first", "peg", 0.5), (HOSTILE, "p2e", 0.25)):
-        write_run(root / name, method, 0, np.full((3, GOALS), level))
+        write_run(root / name, method, 0, np.full((3, GOALS), level), steps=5000)
     media = root / "first" / "media"
     for step in (1000, 3000):
         write_image(media / f"openl_{step}.png", picture(step))
@@ -73,7 +73,7 @@ def test_the_page_says_what_the_runs_are(written: tuple[Path, str]) -> None:
     assert "<h1>2 runs</h1>" in text and counted(1, "run") == "1 run"
     assert "<td>0.5 (max_eval_metric_success_cell at 3,000)</td>" in text
     assert "<td>0.25 (max_eval_metric_success_cell at 3,000)</td>" in text
-    assert "<td>3,000 of " in text
+    assert "<td>3,000 of 5,000" in text
     for shown in ("agent.world_model.deter", "git_revision", "device_kind", "cpu_count", "jaxlib"):
         assert f"<td>{shown}" in text or f", {shown} " in text, shown
 

@@ -1,6 +1,8 @@
 """Sweeps: which runs they consist of, what a second start leaves alone, and real runs started in three ways."""
 
 import json
+import os
+import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -9,9 +11,12 @@ import numpy as np
 import pytest
 
 from experiments import sweep
+from experiments.config import RunConfig
 from experiments.costs import measured_speeds
+from experiments.ranges import parse_range
 from experiments.sweep import SweepConfig
 from peg_jax.core.config import ConfigError
+from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.lock import RunLock
 from tests.experiments.pages import ROOT
 from tests.experiments.processes import ENVIRONMENT
@@ -53,7 +58,12 @@ def test_a_run_is_named_after_what_sets_it_apart(tmp_path: Path) -> None:
         (["--grid", "steps=-1"], "--steps=-1"),
         (["--workers=0"], "--workers=0"),
         (["--search", "planner.discount=0.9"], "option=low:high"),
+        (["--search", "planner.discount=0.9:0.99:exp"], "option=low:high:log"),
         (["--search", "planner.discount=0.9:0.1"], "the lower end comes first"),
+        (["--search", "planner.discount=0:1:log"], "begins above 0"),
+        (["--search", "planner.discount=0.9:1.5"], "--planner.discount=1.5"),  # neither end can be left to a late trial
+        (["--search", "planner.candidates=10.5:20"], "planner.candidates takes whole numbers"),
+        (["--search", "method=peg,pag"], "known methods"),
         (["--search", "planner.discount=0.9:0.99", "--dry-run"], "--dry-run"),
         (["--dry-run", "--measured", "nowhere"], "--measured=nowhere"),
         (["--program=episodic_curiosity", "--grid", "method=peg"], "known methods: ppo"),
@@ -93,6 +103,39 @@ def test_a_dry_run_tells_hours_and_memory_and_starts_nothing(tmp_path: Path) -> 
     assert "1 at a time" in said
     _, said = start("--program=episodic_curiosity", "--fixed=--preset=smoke", f"--output={study}", "--dry-run")
     assert "0.0 device-hours, without 1 run of unknown speed" in said
+
+
+class Trial:
+    """A trial that takes the last of everything."""
+
+    def suggest_categorical(self, name: str, choices: tuple[str, ...]) -> str:
+        return choices[-1]
+
+    def suggest_int(self, name: str, low: int, high: int, log: bool) -> int:
+        assert isinstance(low, int) and log
+        return high
+
+    def suggest_float(self, name: str, low: float, high: float, log: bool) -> float:
+        assert not log
+        return high
+
+
+@pytest.mark.parametrize(
+    ("entry", "taken"),
+    [
+        ("planner.kind=cem,mppi", "planner.kind=mppi"),
+        ("planner.candidates=50:500:log", "planner.candidates=500"),
+        ("agent.world-model.deter=64:128:log", "agent.world-model.deter=128"),
+        ("planner.discount=0.9:0.99", "planner.discount=0.99"),
+        ("planner.evaluate-only=True,False", "planner.evaluate-only=False"),
+    ],
+)
+def test_a_search_chooses_numbers_whole_numbers_and_words(entry: str, taken: str, tmp_path: Path) -> None:
+    chosen = parse_range(entry, flatten(encode(RunConfig())))
+    assert chosen.entry(chosen.suggest(Trial())) == taken
+    fixed = "--preset=smoke --planner.seed-replay=0"
+    run = sweep.make_run(SweepConfig(fixed=fixed, output=str(tmp_path)), (taken,), 0)
+    assert isinstance(run.config, RunConfig)
 
 
 FIXED = "--preset=smoke --steps=400 --eval-every=200 --media-every=0"  # the program of the commands that are shown
@@ -137,6 +180,46 @@ def test_a_failed_run_is_named_and_made_again_and_finished_ones_are_left_alone_o
     assert len(longer) > len(first)
 
 
+SLURM = {
+    "sbatch": """
+cp "$1" {folder}/submitted.sh
+for task in 0 1; do
+  SLURM_JOB_ID=7$task SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task sh "$1"
+done > {folder}/log 2>&1 &
+echo Submitted batch job 7
+""",
+    "srun": 'until [ "$1" = {python} ]; do shift; done; "$@"',
+    "sacct": "echo 'JobID|State|NodeList'; echo '7_0|RUNNING|here'; echo '7_1|RUNNING|here'",
+    "scontrol": "echo here",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
+def test_slurm_gets_one_array_of_bounded_jobs_that_may_save_before_their_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against programs that stand in for SLURM's; the runs cannot have their directories."""
+    programs, runs = tmp_path / "bin", tmp_path / "runs"
+    programs.mkdir()
+    for name, script in SLURM.items():
+        (programs / name).write_text("#!/bin/sh\n" + script.format(folder=tmp_path, python=sys.executable))
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    locks = []
+    for seed in (0, 1):
+        (runs / f"seed={seed}").mkdir(parents=True)
+        locks.append(RunLock(runs / f"seed={seed}"))
+        locks[-1].acquire()
+    wanted = "--slurm=slurm_partition=gpu timeout_min=600 gpus_per_node=1"
+    code, said = start(
+        *("--seeds", "0", "1", "--launcher=slurm", "--workers=1", wanted), f"--output={runs}", f"--fixed={FIXED}"
+    )
+    assert code == 1 and "seed=0: exit code 2" in said and "seed=1: exit code 2" in said
+    flags = [line.removeprefix("#SBATCH --") for line in (tmp_path / "submitted.sh").read_text().splitlines()]
+    assert {"array=0-1%1", "partition=gpu", "time=600", "gpus-per-node=1", "signal=USR2@90"} <= set(flags)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("optimised")
 def test_a_search_scores_its_trials_by_their_success_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -145,7 +228,9 @@ def test_a_search_scores_its_trials_by_their_success_and_goes_on_where_it_stoppe
     assert len(list(tmp_path.glob("*/config.json"))) == 1
     assert sweep.run([*arguments, "--trials=1"]) == 0
     assert len(list(tmp_path.glob("*/config.json"))) == 1
-    assert sweep.run([*arguments, "--trials=2"]) == 0
+    code, said = start(*arguments, "--trials=2")
+    assert code == 0
+    assert said.count("seed=0 │ success") == 2 and "best " in said  # the trial of the first command, too
     assert len(list(tmp_path.glob("*/config.json"))) == 2
 
 

@@ -22,7 +22,7 @@ def write_run(
     """A run directory whose evaluations are `success [3, G]`, by cell as well where there are cells."""
     config = preset(RunConfig, "fast", env, method)
     measures = ("success", "success_cell") if env == "point_maze" else ("success",)
-    config = dataclasses.replace(override(config, changes), seed=seed, logdir=str(path))
+    config = dataclasses.replace(override(config, {"steps": STEPS[-1]} | changes), seed=seed, logdir=str(path))
     directory = RunDirectory(path)
     directory.write_config(config)
     lines: dict[str, list[dict]] = {"metrics": [], "timing": [], "goals": []}

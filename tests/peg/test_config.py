@@ -57,6 +57,8 @@ BAD: list[tuple[str, Any, str, str]] = [  # field, value, option as typed, words
     ("planner.temperature", 0.0, "planner.temperature", "greater than 0"),
     ("planner.env_goal_chance", 2.0, "planner.env-goal-chance", "between 0 and 1"),
     ("planner.seed_replay", -0.5, "planner.seed-replay", "between 0 and 1"),
+    ("planner.seed_mega", 0.05, "planner.seed-mega", "none of 10 candidates; use 0, or at least 0.1"),
+    ("loop.two_policy_every", 0, "loop.two-policy-every", "there is no episode to run"),
     ("replay.length", 8, "replay.length", "an episode has 7 records"),
     ("replay.length", 1, "replay.length", "at least 2"),
     ("replay.batch", 1, "replay.batch", "two different sequences"),

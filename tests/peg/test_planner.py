@@ -45,7 +45,7 @@ FITNESS = -jnp.square(CANDIDATES[:, 0] - 6.2)
 
 
 def test_cem_refit_takes_6_and_7() -> None:
-    fitted = planner.refit_cem(CANDIDATES, FITNESS, 0.2)
+    fitted = planner.refit_cem(CANDIDATES, FITNESS, planner.elite_count(PlannerConfig(candidates=10, elite_ratio=0.2)))
     assert float(fitted.mean[0]) == 6.5
     assert float(fitted.std[0]) == pytest.approx(0.500001, abs=1e-6)
 
@@ -200,6 +200,17 @@ def test_elites_are_drawn_in_proportion_to_their_scores() -> None:
     goals, counts = np.unique(np.asarray(drawn), return_counts=True)
     assert goals.tolist() == [8.0, 9.0, 10.0]
     np.testing.assert_allclose(counts / 5000, np.array([8, 9, 10]) / 27, atol=5 * 0.5 / 5000**0.5)
+
+
+def test_scores_without_a_zero_of_their_own_are_counted_from_the_least() -> None:
+    scores = jnp.array([-20.0, -19.0, -18.0])  # such as log densities
+    drawn = planner.draw_elites(scores[:, None], scores, jax.random.key(0), 5000)
+    shares = [float((drawn == score).mean()) for score in scores]
+    np.testing.assert_allclose(shares, np.array([0, 1, 2]) / 3, atol=5 * 0.5 / 5000**0.5)
+
+
+def test_a_share_is_not_one_candidate_less_by_rounding() -> None:
+    assert planner.elite_count(PlannerConfig(candidates=100, elite_ratio=0.29)) == 29
 
 
 def test_the_same_key_gives_the_same_plan_and_another_key_another() -> None:

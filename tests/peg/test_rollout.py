@@ -17,7 +17,7 @@ from peg_jax.peg.config import LoopConfig
 from peg_jax.peg.rollout import RolloutState
 from tests.peg import tiny
 
-NEVER, ALWAYS = -1e9, 1e9  # thresholds that no predicted distance is below, and that all are below
+NEVER, ALWAYS = -1.0, 1e9  # thresholds that mean never, and that all predicted distances are below
 
 
 def fresh(num_envs: int = 1) -> RolloutState:
@@ -53,6 +53,11 @@ def test_below_the_threshold_after_step_1_the_explorer_acts_from_step_2_for_good
     assert later.exploring.tolist() == [True, False, True]
     assert later.go_steps.tolist() == [1, 2, 2]
     np.testing.assert_allclose(later.go_distance, [4.99, 14.0, 9.01], rtol=1e-6)
+
+
+def test_a_negative_threshold_never_counts_as_reached_though_predictions_are_unbounded() -> None:
+    state = rollout.switch(fresh(), jnp.array([-5.0]), 25, NEVER)
+    assert not state.reached[0] and not state.exploring[0]
 
 
 def test_a_distance_below_the_threshold_in_the_explore_phase_is_no_success() -> None:

@@ -24,9 +24,13 @@ HORIZON = 4
 OUTLIER = jnp.array([1.9, -1.9])
 
 
+def new_agent(key: Key) -> AgentState:
+    return agent.init(tiny.agent_config(), tiny.spec(), key)
+
+
 @pytest.fixture(scope="module")
 def state() -> AgentState:
-    return jax.jit(lambda key: agent.init(tiny.agent_config(), tiny.spec(), key))(jax.random.key(0))
+    return jax.jit(new_agent)(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
@@ -145,18 +149,25 @@ def test_skewfit_draws_in_inverse_proportion_to_density(context: GoalContext, fi
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_strategy_keeps_its_shapes_and_works_for_many_seeds(context: GoalContext, method: str) -> None:
+    """Seeds of their own agents and replays; a lane has the goals that it would have alone."""
     strategy = METHODS[method].strategy
-
-    def one(key: Key) -> tuple[StrategyState, Array]:
-        state = strategy.refresh(context, strategy.init(TASK, context.config), key)
-        return state, strategy.choose(context, state, key, 3)
-
     before = strategy.init(TASK, context.config)
-    state, goals = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2))
+
+    def one(key: Key, shift: Array) -> tuple[StrategyState, Array]:
+        experience = context.replay_state.experience
+        experience = dataclasses.replace(experience, obs=experience.obs + shift)
+        replay_state = dataclasses.replace(context.replay_state, experience=experience)
+        seen = context._replace(agent=new_agent(key), replay_state=replay_state)
+        state = strategy.refresh(seen, before, key)
+        return state, strategy.choose(seen, state, key, 3)
+
+    keys, shifts = jax.random.split(jax.random.key(0), 2), jnp.array([0.0, 0.1])
+    state, goals = jax.jit(jax.vmap(one))(keys, shifts)
     assert goals.shape == (2, 3, 2)
-    assert bool(jnp.isfinite(goals).all())
     assert jax.tree.map(lambda x: (2, *x.shape), before) == jax.tree.map(lambda x: x.shape, state)
-    assert not np.allclose(goals[0], goals[1]) or method == "mega"  # which finds the outlier with any key
+    assert not np.allclose(goals[0], goals[1])
+    _, alone = jax.jit(one)(keys[1], shifts[1])
+    np.testing.assert_allclose(goals[1], alone, atol=1e-4)
 
 
 # --- seeds ---
@@ -181,6 +192,15 @@ def test_seed_shares_add_up_in_order(context: GoalContext) -> None:
 def test_mega_seeds_are_the_rarest_states(context: GoalContext) -> None:
     seed = jax.jit(lambda key: planned_module.seed_candidates(with_planner(context, seed_mega=0.1), key))
     np.testing.assert_array_equal(seed(jax.random.key(0)), OUTLIER[None])
+
+
+def test_a_plan_ranks_the_candidates_that_it_is_seeded_with(context: GoalContext) -> None:
+    seeded = with_planner(context, evaluate_only=True, seed_replay=1.0, elite_ratio=1.0)
+    strategy = METHODS["peg"].strategy
+    plan = jax.jit(lambda key: strategy.refresh(seeded, strategy.init(TASK, seeded.config), key))(jax.random.key(0))
+    stored = {tuple(record) for record in stored_states(context).tolist()}
+    assert {tuple(goal) for goal in plan.elites.tolist()} <= stored
+    assert bool((jnp.diff(plan.elite_fitness) <= 0).all())
 
 
 # --- fitness ---

@@ -97,7 +97,10 @@ def start(server: tuple[subprocess.Popen[str], Path]) -> tuple[subprocess.Popen[
     return running, pid
 
 
-@pytest.mark.parametrize(("number", "name", "code"), [(signal.SIGTERM, "SIGTERM", 75), (signal.SIGINT, "Ctrl-C", 130)])
+@pytest.mark.parametrize(
+    ("number", "name", "code"),
+    [(signal.SIGTERM, "SIGTERM", 75), (signal.SIGUSR2, "SIGUSR2", 75), (signal.SIGINT, "Ctrl-C", 130)],
+)
 def test_a_signal_saves_and_leaves_with_its_code(
     server: tuple[subprocess.Popen[str], Path], number: int, name: str, code: int
 ) -> None:

@@ -125,7 +125,7 @@ def seed_candidates(context: GoalContext, key: Key) -> Array:
     """First-iteration candidates from replay, the environment's goals and MEGA, `[S, D]`."""
     config, task = context.config.planner, context.task
     from_replay, from_env, from_mega = (
-        int(share * config.candidates) for share in (config.seed_replay, config.seed_env_goals, config.seed_mega)
+        planner.count_of(share, config) for share in (config.seed_replay, config.seed_env_goals, config.seed_mega)
     )
     groups = [jnp.zeros((0, task.obs_size))]
     if from_replay:
