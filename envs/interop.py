@@ -8,7 +8,7 @@ environment that comes from there is completed by `Goals`, which the user gives.
 import dataclasses
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from gymnax.environments import environment, spaces
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from envs import raster
 from envs.base import GoalEnvironment
@@ -30,19 +31,24 @@ class BraxEnvironment:
     per dimension. Reward, goals and starts are the environment's own; episodes have no end but brax's `EpisodeWrapper`,
     except where `params.terminate_on_success` says so. brax's automatic reset goes back to an episode's first state.
 
+    Where jax no longer has `jax.device_put_replicated`, which brax's agents call, making one of these puts it back.
+
     Args:
         env: the environment.
         params: its parameters; without, its defaults.
 
     Example:
+        >>> from brax.training.agents.ppo import train as ppo
         >>> env, params = envs.make("walker")
-        >>> make_policy, weights, _ = ppo.train(BraxEnvironment(env), num_timesteps=10**7, episode_length=150)
+        >>> env = BraxEnvironment(env)
+        >>> make_policy, weights, _ = ppo.train(env, num_timesteps=10**7, episode_length=150, num_envs=256)
     """
 
     def __init__(self, env: GoalEnvironment[Any, Any], params: Any = None) -> None:
         self.env = env
         self.params = env.default_params if params is None else params
         self._state: Any = importlib.import_module("brax.envs.base").State
+        _complete_jax()
         self._space = env.action_space(self.params)
 
     @property
@@ -90,6 +96,21 @@ class BraxEnvironment:
             metrics=state.metrics | {name: info[name].astype(jnp.float32) for name in info if name in state.metrics},
             info=state.info | {"key": key},
         )
+
+
+def _complete_jax() -> None:
+    """Put back what brax 0.14.2, the last version so far, calls and jax 0.10 no longer has."""
+    if not hasattr(jax, "device_put_replicated"):
+        setattr(jax, "device_put_replicated", _replicated)  # noqa: B010  # jax's stubs still know the one that is gone
+
+
+def _replicated(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """One copy of `tree` on each device: leaves `[...]` to `[len(devices), ...]`."""
+    # The axis is called as in brax's `pmap`: under another name, arrays from before and after do not go together.
+    sharding = NamedSharding(Mesh(np.asarray(devices), ("i",)), PartitionSpec("i"))
+    return jax.tree.map(
+        lambda leaf: jax.device_put(jnp.broadcast_to(leaf, (len(devices), *jnp.shape(leaf))), sharding), tree
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

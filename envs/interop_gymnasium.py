@@ -112,7 +112,7 @@ class GymnasiumEnv(gymnasium.Env[Any, Any]):
         super().reset(seed=seed)
         self._key = jax.random.key(int(self.np_random.integers(KEYS)))
         self._steps = 0
-        self._obs, self._state = self._reset(self._key, jnp.int32((options or {}).get("goal_index", -1)))
+        self._obs, self._state = self._reset(self._key, _goal_index(options))
         return _on_host(self._obs), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -154,8 +154,10 @@ class GymnasiumVectorEnv(VectorEnv[Any, Any, np.ndarray]):
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Start an episode in every lane; lane i takes seed + i, or the seed that the list has for it."""
-        del options
+        """Start an episode in every lane; lane i takes seed + i, or the seed that the list has for it.
+
+        `options` are those of `GymnasiumEnv`, for these first episodes of the lanes.
+        """
         seeds = seed if isinstance(seed, list) else [None if seed is None else seed + i for i in range(self.num_envs)]
         for lane, given in enumerate(seeds):
             if given is not None:
@@ -163,7 +165,7 @@ class GymnasiumVectorEnv(VectorEnv[Any, Any, np.ndarray]):
         self._keys = self._new_keys(np.ones(self.num_envs, bool), None)
         self._over = np.zeros(self.num_envs, bool)
         self._steps = np.zeros(self.num_envs, int)
-        obs, self._state = self._reset(self._keys, jnp.int32(-1))
+        obs, self._state = self._reset(self._keys, _goal_index(options))
         return _on_host(obs), {}
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -172,7 +174,7 @@ class GymnasiumVectorEnv(VectorEnv[Any, Any, np.ndarray]):
         obs, state, reward, terminated, info = self._step(self._keys, self._state, jnp.asarray(actions))
         if began.any():  # a reset may cost as much as many steps
             self._keys = self._new_keys(began, self._keys)
-            obs, state = self._choose(began, self._reset(self._keys, jnp.int32(-1)), (obs, state))
+            obs, state = self._choose(began, self._reset(self._keys, _goal_index(None)), (obs, state))
         self._state, self._steps = state, np.where(began, 0, self._steps + 1)
         terminated, truncated = np.asarray(terminated) & ~began, self._steps >= self.bridge.episode_steps
         self._over = terminated | truncated
@@ -183,6 +185,11 @@ class GymnasiumVectorEnv(VectorEnv[Any, Any, np.ndarray]):
         drawn = [int(rng.integers(KEYS)) if new else 0 for rng, new in zip(self._lanes, lanes, strict=True)]
         keys = jax.vmap(jax.random.key)(jnp.array(drawn, jnp.uint32))
         return keys if before is None else jnp.where(lanes, keys, before)
+
+
+def _goal_index(options: dict[str, Any] | None) -> jax.Array:
+    """The evaluation goal that a reset asks for; -1 for none."""
+    return jnp.int32((options or {}).get("goal_index", -1))
 
 
 def _on_host(tree: Any) -> Any:

@@ -45,7 +45,7 @@ class AntMaze(MujocoEnvironment):
     """An ant walks from the start of a corridor with five bends toward its end, 14 metres away.
 
     Observation: `[29]` float32, positions (x, y, z in metres, orientation as a quaternion w x y z, 8 joints in
-    radians), then 14 velocities. It is also the goal.
+    radians), then 14 velocities. It is also the goal; `goal_in_observation` appends that, `[58]`.
 
     Action: `[8]` float32 in [-1, 1], torques in units of 30 Nm: hip and ankle of legs 4, 1, 2, 3.
 

@@ -42,6 +42,7 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
     Args:
         physics: `mjx`, `mujoco` (C) or `auto`, which is MJX on an accelerator and C on a CPU.
         render_size: height and width of pictures, pixels.
+        goal_in_observation: append the goal to the observation, for agents that take one only from there.
 
     Raises:
         ValueError: no such physics.
@@ -55,7 +56,8 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
     goal_low: ClassVar[np.ndarray]  # [D], the planner's bounds
     goal_high: ClassVar[np.ndarray]  # [D]
 
-    def __init__(self, physics: str = "auto", render_size: int = 100) -> None:
+    def __init__(self, physics: str = "auto", render_size: int = 100, goal_in_observation: bool = False) -> None:
+        self.goal_in_observation = goal_in_observation
         self.model: mujoco.MjModel = load_model(self.asset)
         self.engine = make_engine(self.model, self.substeps, physics)
         self.render_size = render_size
@@ -70,11 +72,11 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
 
     @abc.abstractmethod
     def sense(self, physics: PhysicsState) -> jax.Array:
-        """The observation `[D]`."""
+        """What is observed of the body, `[D]`."""
 
     @abc.abstractmethod
     def pose(self, obs: np.ndarray) -> np.ndarray:
-        """Positions `[N, nq]` of the model in which observations `[N, D]` are shown."""
+        """Positions `[N, nq]` of the model in which observations `[N, D]`, without goals, are shown."""
 
     @abc.abstractmethod
     def markers(self, goal: np.ndarray) -> list[Marker]:
@@ -86,7 +88,7 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
 
     @abc.abstractmethod
     def sketch(self, obs: jax.Array, goal: jax.Array, path: jax.Array | None) -> raster.Canvas:
-        """A drawing of an observation `[D]`, a goal `[D]` and a path `[T, 2]` in the plane of the sketch."""
+        """A drawing of an observation `[D]` without goal, a goal `[D]` and a path `[T, 2]` in the sketch's plane."""
 
     def reward(self, success: dict[str, jax.Array], achieved: jax.Array, goal: jax.Array) -> jax.Array:
         """0 at success, else -1: `[]`."""
@@ -117,8 +119,8 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
         return spaces.Box(-jnp.ones(self.num_actions), jnp.ones(self.num_actions), (self.num_actions,), jnp.float32)
 
     def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
-        """Unbounded."""
-        size = self.goals.shape[1]
+        """Unbounded, `[D]`, or with `goal_in_observation` `[2 D]`."""
+        size = self.goals.shape[1] * (2 if self.goal_in_observation else 1)
         return spaces.Box(jnp.full(size, -jnp.inf), jnp.full(size, jnp.inf), (size,), jnp.float32)
 
     def goal_space(self, params: EnvParams | None = None) -> spaces.Box:
@@ -130,8 +132,8 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
         return jnp.asarray(self.goals, jnp.float32)
 
     def achieved_goal(self, obs: jax.Array) -> jax.Array:
-        """The observation itself: `[..., D] -> [..., D]`."""
-        return obs
+        """The observation but for the goal: `[..., D or 2 D] -> [..., D]`."""
+        return obs[..., : self.goals.shape[1]]
 
     def desired_goal(self, state: EnvState) -> jax.Array:
         """The goal of the episode, `[D]`."""
@@ -166,27 +168,30 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
         physics, _ = last_good(self.engine.step(state.physics, self.control(state.physics, action)), state.physics)
         state = dataclasses.replace(state, physics=physics, time=state.time + 1)
         obs = self.observe(key, state, action, params)
-        metrics = self.success(obs, state.goal)
+        achieved = self.achieved_goal(obs)
+        metrics = self.success(achieved, state.goal)
         terminated = metrics["success"] & params.terminate_on_success
         info = {f"metric_{name}": value for name, value in metrics.items()}
-        reward = self.reward(metrics, obs, state.goal)
+        reward = self.reward(metrics, achieved, state.goal)
         obs, state = self._apply_transition_gradient_policy(obs, state)
         return obs, state, reward, terminated, info
 
     def observe(
         self, key: jax.Array, state: EnvState, action: float | jax.Array | None, params: EnvParams
     ) -> jax.Array:
-        """The observation, `[D]`."""
-        return self.sense(state.physics)
+        """What is observed of the body, followed by the goal where the constructor asked for it: `[D]` or `[2 D]`."""
+        seen = self.sense(state.physics)
+        return jnp.concatenate([seen, state.goal]) if self.goal_in_observation else seen
 
     def render(
         self, obs: jax.Array, desired_goal: jax.Array, params: EnvParams, trajectory: jax.Array | None = None
     ) -> jax.Array:
         """A sketch from arrays, `[render_size, render_size, 3]` uint8."""
         path = None if trajectory is None else self.in_plane(trajectory)
-        return raster.finish(self.sketch(obs, desired_goal, path))
+        return raster.finish(self.sketch(self.achieved_goal(obs), desired_goal, path))
 
     def photographs(self, obs: np.ndarray, desired_goal: np.ndarray) -> np.ndarray | None:
         """MuJoCo's own pictures, or None where it cannot draw. See `GoalEnvironment`."""
         shown = [self.markers(goal) for goal in np.asarray(desired_goal)]
-        return photograph(self.model, self.camera, self.render_size, self.pose(np.asarray(obs)), shown)
+        pose = self.pose(np.asarray(obs)[:, : self.goals.shape[1]])
+        return photograph(self.model, self.camera, self.render_size, pose, shown)

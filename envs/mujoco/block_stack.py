@@ -78,7 +78,7 @@ class BlockStack(MujocoEnvironment):
 
     Observation: `[14]` float32: gripper, two fingers, three blocks, positions alone, without velocities or rotations.
     Positions are in units of the gripper's workspace and fingers of their range, so that most values lie in [0, 1]. It
-    is also the goal.
+    is also the goal; `goal_in_observation` appends that, `[28]`.
 
     Action: `[4]` float32 in [-1, 1]: displacement of the gripper in units of 0.05 m, cut off at its workspace, and how
     far each finger is told to go from where it is, metres, so that its sign opens or closes them.
@@ -123,8 +123,9 @@ class BlockStack(MujocoEnvironment):
 
     @property
     def symmetries(self) -> np.ndarray:
-        """The blocks may change places: `[6, 14]`."""
-        return np.array([[*range(5), *(5 + 3 * b + i for b in o for i in range(3))] for o in _ORDERS])
+        """The blocks may change places: `[6, 14]`, or with `goal_in_observation` `[6, 28]`."""
+        orders = np.array([[*range(5), *(5 + 3 * b + i for b in o for i in range(3))] for o in _ORDERS])
+        return np.hstack([orders, 14 + orders]) if self.goal_in_observation else orders
 
     def draw_goal(self, key: jax.Array) -> jax.Array:
         """The last of the list."""

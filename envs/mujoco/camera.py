@@ -10,6 +10,8 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 
+from envs.mujoco import DISABLED
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -61,7 +63,7 @@ def _obstacle() -> str:
     """Why no context can be had, where asking for one would raise nothing but end the process."""
     context = getattr(mujoco, "GLContext", None)
     if context is None:
-        return "it was imported with drawing disabled"
+        return DISABLED or "it was imported with drawing disabled"
     windowed = context.__module__ == "mujoco.glfw" and platform.system() == "Linux"
     return "it was imported for windows, and there is no display" if windowed and not os.environ.get("DISPLAY") else ""
 
@@ -70,7 +72,7 @@ def _obstacle() -> str:
 def _advise(reason: str) -> None:
     _LOGGER.warning(
         "pictures are drawn from arrays, because MuJoCo cannot draw here (%s); for its own, install EGL, for example "
-        "with `apt-get install libegl1`, and leave MUJOCO_GL unset or set it to egl",
+        "with `apt-get install libegl1 libopengl0`, and leave MUJOCO_GL unset or set it to egl",
         reason,
     )
 

@@ -25,7 +25,7 @@ class Walker(MujocoEnvironment):
     """A planar biped starts tumbling and is asked to be 13 or 16 metres away within 7.5 seconds.
 
     Observation: `[9]` float32, positions without velocities: z relative to the resting torso and x in metres, pitch,
-    right and left hip, knee and ankle in radians. It is also the goal.
+    right and left hip, knee and ankle in radians. It is also the goal; `goal_in_observation` appends that, `[18]`.
 
     Action: `[6]` float32 in [-1, 1], torques of hips, knees and ankles in units of 100, 50 and 20 Nm.
 

@@ -48,8 +48,10 @@ def learning_curves(
     rows = max(1, -(-len(panels) // columns))
     places = {label: place for curves in panels.values() for place, label in enumerate(curves)}
     labels = list(places)
-    bottom = 0.8 + 0.25 * ((len(labels) - 1) // (2 * columns))  # room for each further row of the legend
-    width, height = 4.2 * columns, 2.9 * rows - 0.5 + bottom
+    width = 4.2 * columns
+    beside = max(1, int(width / (0.6 + 0.085 * max(map(len, labels), default=0))))  # labels, by their letters' width
+    bottom = 0.8 + 0.25 * ((len(labels) - 1) // beside)  # room for each further row of the legend
+    height = 2.9 * rows - 0.5 + bottom
     figure = figure_of(width, height, layout=None)  # equal panels need no search for a layout, which takes seconds
     figure.subplots_adjust(
         left=0.6 / width, right=1 - 0.2 / width, top=1 - 0.4 / height, bottom=bottom / height, wspace=0.25, hspace=0.45
@@ -69,7 +71,7 @@ def learning_curves(
             axes.set(xticks=[], yticks=[])
     if len(labels) > 1:
         handles = [Line2D([], [], color=colour_of[label], lw=2, label=label) for label in labels]
-        figure.legend(handles=handles, loc="lower center", ncols=min(len(labels), 2 * columns), frameon=False)
+        figure.legend(handles=handles, loc="lower center", ncols=min(len(labels), beside), frameon=False)
     return finish(figure, path)
 
 

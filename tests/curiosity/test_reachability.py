@@ -9,36 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from peg_jax.core.optim import OptimizerConfig
 from peg_jax.core.types import Array, Key
 from peg_jax.curiosity import reachability
 from peg_jax.curiosity.config import CuriosityConfig, PPOConfig
 from peg_jax.curiosity.intrinsic import Judged
 from peg_jax.curiosity.r_network import embed
 from peg_jax.curiosity.reachability import ReachabilityState
-from peg_jax.curiosity.reachability_config import (
-    BonusConfig,
-    MemoryConfig,
-    OnlineConfig,
-    PairConfig,
-    ReachabilityConfig,
-)
+from peg_jax.curiosity.reachability_config import BonusConfig, MemoryConfig, ReachabilityConfig
 from peg_jax.curiosity.rollout import Collector, Rollout
 from peg_jax.curiosity.task import Task
-from tests.curiosity.small import CONFIG, FRAME, NET
+from tests.curiosity.small import CONFIG, FRAME, NET, online
 
 ENVS, STEPS, SEEDS = 2, 12, 3
 ROUND = 18  # vector steps between two rounds: the first falls into the second rollout
 HURT = 2  # the seed whose network is not finite
-ONLINE = OnlineConfig(
-    pairs=PairConfig(mode="v2", within=1, negative_factor=3),
-    history=ENVS * 2 * STEPS,
-    interval=ENVS * ROUND,
-    passes=2,
-    batch=4,
-    optimizer=OptimizerConfig(learning_rate=1e-2, epsilon=1e-8, clip=float("inf"), weight_decay=0.0),
-)
 EVERYTHING = BonusConfig(threshold=2.0)  # is remembered
+ONLINE = online(ENVS, 2 * STEPS, ROUND)
 NUMBERS = ReachabilityConfig(network=CONFIG, online=ONLINE, memory=MemoryConfig(capacity=6), bonus=EVERYTHING)
 CURIOUS = CuriosityConfig(ppo=PPOConfig(num_envs=ENVS, rollout=STEPS), reachability=NUMBERS)
 TASK = Task(env=None, params=None, obs_shape=FRAME, actions=2, discrete=True, grid=None, view=None, frame_shape=FRAME)  # type: ignore[arg-type]

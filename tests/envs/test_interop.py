@@ -1,11 +1,15 @@
 """The bridges, with the real libraries at the other end."""
 
+import dataclasses
+import functools
+import warnings
+
 import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from brax.envs import base as brax_base
+from brax import envs as brax_envs
 from brax.envs.wrappers import training as brax_training
 from brax.training.agents.ppo import train as ppo
 
@@ -29,24 +33,20 @@ def pendulum():
     return env, params, from_gymnax(env, params, goals, episode_steps=6)
 
 
-class Cart(brax_base.Env):
-    """A mass on a line, pushed: small enough to compile in seconds, where brax's own take minutes."""
-
-    observation_size, action_size, backend = 2, 1, "none"
-
-    def reset(self, rng):
-        obs = jax.random.uniform(rng, (2,), minval=-0.1, maxval=0.1)
-        return brax_base.State(None, obs, jnp.zeros(()), jnp.zeros(()))
-
-    def step(self, state, action):
-        velocity = state.obs[1] + 0.1 * action[0]
-        obs = jnp.stack([state.obs[0] + 0.1 * velocity, velocity])
-        return state.replace(obs=obs, reward=-jnp.abs(obs[0]), done=(jnp.abs(obs[0]) > 2).astype(jnp.float32))
+@functools.cache
+def their_cart_pole():
+    """The smallest of brax's own, on the physics that compiles in the shortest time."""
+    with warnings.catch_warnings(action="ignore"):  # brax advises to use MJX
+        env = brax_envs.get_environment("inverted_pendulum", backend="spring")
+    env.reset, env.step = jax.jit(env.reset), jax.jit(env.step)  # nearly all that the tests cost is their compilation
+    return env
 
 
-def cart():
-    span = np.array([2.0, 1.0], np.float32)
-    return from_brax(Cart(), Goals(np.array([[1.0, 0], [-1.0, 0]], np.float32), -span, span, near), episode_steps=6)
+def cart_pole():
+    """It, with the goal to be upright half a metre to the left or to the right."""
+    places = np.array([[-0.5, 0, 0, 0], [0.5, 0, 0, 0]], np.float32)
+    span = np.array([1.0, 0.3, 3.0, 3.0], np.float32)
+    return from_brax(their_cart_pole(), Goals(places, -span, span, near), episode_steps=6)
 
 
 def tiny_config():
@@ -79,9 +79,10 @@ def pendulum_through_brax():
 
 
 @pytest.mark.slow
-def test_their_environments_run_under_peg():
-    """Over both bridges in one run, since most of it is the compilation of what PEG learns."""
-    env = pendulum_through_brax()
+@pytest.mark.parametrize("make", [pendulum_through_brax, cart_pole])
+def test_their_environments_run_under_peg(make):
+    """One of gymnax over both bridges, and one of brax."""
+    env = make()
     task = make_task(env, env.default_params)
     config = tiny_config()
     state = jax.jit(lambda key: training.init(task, config, "peg", key))(jax.random.key(0))
@@ -119,25 +120,17 @@ def test_a_gymnax_environment_keeps_its_dynamics():
 
 
 def test_a_brax_environment_keeps_its_dynamics():
-    ours, theirs, key = cart(), Cart(), jax.random.key(3)
-
-    @jax.jit
-    def play(push):
-        def step(states, _):
-            obs, state, reward, terminated, info = ours.step_env(key, states[0], push, ours.default_params)
-            their_state = theirs.step(states[1], push)
-            expected = their_state.obs, their_state.reward, their_state.done
-            return (state, their_state), ((obs, reward, terminated), expected, info)
-
-        first, state = ours.reset_env(key, ours.default_params)
-        their_state = theirs.reset(key)
-        return first, their_state.obs, jax.lax.scan(step, (state, their_state), length=30)
-
-    first, their_first, ((state, _), (found, expected, info)) = play(jnp.ones(1))
-    np.testing.assert_array_equal(first, their_first)
-    for ours_one, theirs_one in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours_one, theirs_one)
-    assert found[2].dtype == bool and found[2].any() and not found[2].all()
+    ours, theirs, key, push = cart_pole(), their_cart_pole(), jax.random.key(3), jnp.ones(1)
+    params, ends = ours.default_params, []
+    (obs, state), their_state = ours.reset_env(key, params), theirs.reset(key)
+    np.testing.assert_array_equal(obs, their_state.obs)
+    for _ in range(30):
+        obs, state, reward, terminated, info = ours.step_env(key, state, push, params)
+        their_state = theirs.step(their_state, push)
+        np.testing.assert_array_equal(obs, their_state.obs)
+        assert (reward, terminated) == (their_state.reward, their_state.done) and terminated.dtype == bool
+        ends.append(bool(terminated))
+    assert any(ends) and not all(ends)
     assert info["metric_success"].dtype == bool and int(state.time) == 30
 
 
@@ -148,29 +141,40 @@ def test_goals_of_another_size_are_refused():
         from_gymnax(env, params, goals, 5)
 
 
-def test_braxs_wrappers_take_ours():
+@pytest.mark.parametrize(("name", "size", "actions"), [("walker", 9, 6), ("ant_maze", 29, 8)])
+def test_braxs_wrappers_take_ours(name, size, actions):
     """Episodes, their ends and brax's automatic reset, in several worlds of the C engine."""
-    env = BraxEnvironment(envs.make("walker", physics="mujoco")[0])
+    inner, params = envs.make(name, physics="mujoco")
+    env = BraxEnvironment(inner, dataclasses.replace(params, goal_index=len(inner.goals) - 1))
     wrapped = brax_training.wrap(env, episode_length=3)
-    assert (env.observation_size, env.action_size) == (18, 6)
+    assert (env.observation_size, env.action_size) == (2 * size, actions)
     state = jax.jit(wrapped.reset)(jax.random.split(jax.random.PRNGKey(0), 4))  # brax counts on keys of the old type
     first, step, done = state.obs, jax.jit(wrapped.step), []
     for _ in range(3):
-        state = step(state, jnp.zeros((4, 6)))
+        before = state.obs
+        state = step(state, jnp.ones((4, actions)))
         done.append(np.asarray(state.done))
     np.testing.assert_array_equal(done, [[0] * 4, [0] * 4, [1] * 4])
     np.testing.assert_array_equal(state.obs, first)
-    assert np.all(np.asarray(state.reward) < -1) and np.unique(np.asarray(first), axis=0).shape[0] == 4
+    assert np.abs(before - first)[:, :size].max(axis=1).min() > 1e-2
+    np.testing.assert_array_equal(before[:, size:], np.tile(inner.goals[-1], (4, 1)))
+    assert np.all(np.asarray(state.reward) <= -1) and np.unique(np.asarray(first), axis=0).shape[0] == 4
 
 
-def replicate(tree, devices):
-    return jax.tree.map(lambda x: jnp.stack([x] * len(devices)), tree)
+def test_what_braxs_agents_miss_in_jax_is_put_back(monkeypatch):
+    monkeypatch.delattr(jax, "device_put_replicated", raising=False)
+    BraxEnvironment(cart_pole())
+    found = jax.device_put_replicated({"a": jnp.arange(3.0), "key": jax.random.key(0)}, jax.local_devices()[:1])
+    np.testing.assert_array_equal(found["a"], [[0.0, 1.0, 2.0]])
+    assert found["key"].shape == (1,)
+    theirs = object()
+    monkeypatch.setattr(jax, "device_put_replicated", theirs)
+    BraxEnvironment(cart_pole())
+    assert jax.device_put_replicated is theirs
 
 
 @pytest.mark.slow
-def test_braxs_ppo_trains_on_the_walker(monkeypatch):
-    # brax 0.14.2 calls a function that the jax of our constraints no longer has.
-    monkeypatch.setattr(jax, "device_put_replicated", replicate, raising=False)
+def test_braxs_ppo_trains_on_the_walker():
     env = BraxEnvironment(envs.make("walker", physics="mujoco")[0])
     seen = []
     _, weights, metrics = ppo.train(

@@ -29,7 +29,14 @@ def test_gymnasiums_checker_accepts_point_maze(single: GymnasiumEnv) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", ["walker", "maze3d_sparse"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("walker", "maze3d_sparse") else pytest.mark.slow)
+        for name in envs.registered()
+        if name != "point_maze"
+    ],
+)
 def test_gymnasiums_checker_accepts_bodies_and_mazes(name: str) -> None:
     options = {"physics": "mujoco"} if envs.has_physics(name) else {}
     check_env(GymnasiumEnv(envs.make(name, **options)[0]), skip_render_check=True)
@@ -47,15 +54,21 @@ def test_an_episode_ends_by_truncation_and_a_seed_fixes_it(single: GymnasiumEnv)
     assert (places[0] != places[2]).any()
 
 
-def test_an_evaluation_goal_can_be_asked_for(single: GymnasiumEnv) -> None:
+@pytest.fixture(scope="module")
+def lanes() -> GymnasiumVectorEnv:
+    return GymnasiumVectorEnv(envs.make("point_maze")[0], 2, SHORT)
+
+
+def test_an_evaluation_goal_can_be_asked_for(single: GymnasiumEnv, lanes: GymnasiumVectorEnv) -> None:
     for index in (0, 5):
-        obs, _ = single.reset(seed=0, options={"goal_index": index})
-        np.testing.assert_allclose(obs["desired_goal"], single.bridge.env.eval_goals()[index], atol=0.5)
+        asked = {"seed": 0, "options": {"goal_index": index}}
+        for found in (single.reset(**asked)[0], lanes.reset(**asked)[0]):
+            goals = np.broadcast_to(single.bridge.env.eval_goals()[index], found["desired_goal"].shape)
+            np.testing.assert_allclose(found["desired_goal"], goals, atol=0.5)
 
 
-def test_lanes_are_single_environments(single: GymnasiumEnv) -> None:
+def test_lanes_are_single_environments(single: GymnasiumEnv, lanes: GymnasiumVectorEnv) -> None:
     """Through two episodes: the step after the last one starts the next, whatever its action."""
-    lanes = GymnasiumVectorEnv(envs.make("point_maze")[0], 2, SHORT)
     assert lanes.observation_space["observation"].shape == (2, 2) and lanes.action_space.shape == (2, 2)
     started, _ = lanes.reset(seed=7)
     actions = np.random.default_rng(0).uniform(-0.9, 0.9, (2 * STEPS + 1, 2, 2)).astype(np.float32)

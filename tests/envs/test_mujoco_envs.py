@@ -3,6 +3,9 @@
 import functools
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -16,13 +19,36 @@ from envs.mujoco import block_stack, camera
 from envs.mujoco.ant_maze import PLACES
 
 NAMES = ("ant_maze", "block_stack", "walker")
-GOLDEN = Path(__file__).parents[1] / "golden"
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
 LANES = 6
 
 
 @functools.cache
 def make(name):
     return envs.make(name, physics="mujoco")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_goal_can_be_appended_to_the_observation(name):
+    """And nothing else changes: what is achieved, paid, judged and drawn."""
+    (env, params), size = make(name), make(name)[0].goals.shape[1]
+    wide, _ = envs.make(name, physics="mujoco", goal_in_observation=True)
+    assert wide.observation_space(params).shape == (2 * size,) and wide.goal_space(params).shape == (size,)
+
+    def play(env):
+        key, action = jax.random.key(1), jnp.full(env.num_actions, 0.5)
+        first, state = env.reset_env(key, params)
+        obs, state, reward, _, info = env.step_env(key, state, action, params)
+        picture = env.render(obs, state.goal, params, env.achieved_goal(jnp.stack([first, obs])))
+        return obs, state.goal, (env.achieved_goal(obs), reward, info["metric_success"], picture)
+
+    (obs, goal, rest), (wide_obs, _, wide_rest) = (jax.jit(play, static_argnums=0)(e) for e in (env, wide))
+    np.testing.assert_array_equal(wide_obs, np.concatenate([obs, goal]))
+    jax.tree.map(np.testing.assert_array_equal, rest, wide_rest)
+    np.testing.assert_array_equal(env.photographs(obs[None], goal[None]), wide.photographs(wide_obs[None], goal[None]))
+    for order, wide_order in zip(env.symmetries, wide.symmetries, strict=True):
+        np.testing.assert_array_equal(wide_obs[wide_order], np.concatenate([obs[order], goal[order]]))
 
 
 @functools.cache
@@ -330,6 +356,36 @@ def test_without_gl_there_is_one_line_of_advice_and_no_photograph(monkeypatch, c
     assert [env.photographs(env.goals[:1], env.goals[:1]) for _ in range(2)] == [None, None]
     assert [record.message.count("\n") for record in caplog.records] == [0]
     assert "no EGL here" in caplog.text and "libegl1" in caplog.text
+
+
+WITHOUT_LIBRARIES = """
+import ctypes, sys
+load = ctypes.CDLL.__init__
+
+def missing(self, name, *rest, **options):
+    if name and name.startswith(tuple(sys.argv[1:])):
+        raise OSError(f"{name}: cannot open shared object file")
+    load(self, name, *rest, **options)
+
+ctypes.CDLL.__init__ = missing
+import envs
+env, _ = envs.make("walker", physics="mujoco")
+print([env.photographs(env.goals[:1], env.goals[:1]) for _ in range(2)])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere MuJoCo draws with the system's own library")
+@pytest.mark.parametrize(("asked", "lacking"), [
+    ("osmesa", ["libOSMesa"]), ("egl", ["libEGL"]), (None, ["libOpenGL", "libGL.", "libGLES"]),
+])  # fmt: skip
+def test_without_gl_libraries_mujoco_is_imported_all_the_same(asked, lacking):
+    environment = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "DISPLAY")}
+    environment |= {"MUJOCO_GL": asked} if asked else {}
+    command = [sys.executable, "-c", WITHOUT_LIBRARIES, *lacking]
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120, capture_output=True, text=True)
+    assert done.stdout == "[None, None]\n"
+    (advice,) = [line for line in done.stderr.splitlines() if "pictures are drawn from arrays" in line]
+    assert f"({asked or 'egl'} lacks {lacking[0]}.so" in advice and "libegl1 libopengl0" in advice
 
 
 @pytest.mark.skipif(not hasattr(mujoco, "Renderer"), reason="built without a renderer")

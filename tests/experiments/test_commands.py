@@ -62,6 +62,13 @@ def test_pictures_are_drawn(trained: Path) -> None:
     assert np.abs(frames[0].astype(int) - frames[-1]).sum() > 0
 
 
+def test_the_report_of_the_runs_shows_what_they_chose_and_did(shown: dict[str, str]) -> None:
+    text = (Path(shown["cwd"]) / "runs/report.html").read_text()
+    titles = set(re.findall(r'<img src="data:image/\w+;base64,[^"]+".*? alt="([^"]+)"', text))
+    assert {"curves", "goals", "eval_gc_policy after 2,000 steps", "train_policy after 2,000 steps"} <= titles
+    assert "<h1>2 runs</h1>" in text and "git_revision" in text
+
+
 def test_a_checkpoint_evaluates_again_with_the_same_result(shown: dict[str, str], trained: Path) -> None:
     assert "(9,9)" in shown["python -m experiments.evaluate --logdir=runs/try"]
     again = json.loads((trained / "evaluation" / "success_2000.json").read_text())

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -20,17 +21,36 @@ from peg_jax.run.metrics import read_metrics
 from tests.experiments import shared
 from tests.experiments.processes import ENVIRONMENT, ROOT, command
 
+Meeting = Callable[[], tuple[list[str], dict[str, str]]]
 
-def together(environment: dict[str, str], *words: str) -> list[str]:
-    """What a program printed in each of two processes that meet on a free port."""
+
+def on_a_free_port() -> tuple[list[str], dict[str, str]]:
+    """Options by which two processes meet, and the environment of each; `{}` stands for the process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        place = [f"--coordinator=127.0.0.1:{probe.getsockname()[1]}", "--num-processes=2"]
+        return [f"--coordinator=127.0.0.1:{probe.getsockname()[1]}", "--num-processes=2", "--process-id={}"], {}
+
+
+def by_slurm() -> tuple[list[str], dict[str, str]]:
+    """The same as SLURM tells it to JAX, which makes the port of the job's number."""
+    step = {
+        "JOB_ID": str(os.getpid() % 4096),
+        "STEP_NODELIST": "127.0.0.1",
+        "NTASKS": "2",
+        "PROCID": "{}",
+        "LOCALID": "{}",
+    }
+    return ["--coordinator=auto"], {f"SLURM_{name}": value for name, value in step.items()}
+
+
+def together(environment: dict[str, str], *words: str, meet: Meeting = on_a_free_port) -> list[str]:
+    """What a program printed in each of two processes."""
+    place, told = meet()
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", *words, *place, f"--process-id={index}"],
+            [sys.executable, "-m", *words, *(option.format(index) for option in place)],
             cwd=ROOT,
-            env=environment,
+            env=environment | {name: value.format(index) for name, value in told.items()},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -65,21 +85,21 @@ def test_two_processes_come_to_the_numbers_of_one_and_save_one_checkpoint(tmp_pa
     np.testing.assert_array_equal(*(jax.random.key_data(state.seed[0]) for state in (ours, saved)))
 
 
-@pytest.mark.skipif(not os.environ.get("PEG_JAX_PROCESSES"), reason="minutes; asked for by PEG_JAX_PROCESSES=1")
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("program", "options", "saved"),
+    ("program", "options", "saved", "meet"),
     [
-        ("peg", ["--steps=1000"], (800, 1000)),
-        ("episodic_curiosity", ["--scenario=noreward", "--method=ppo", "--steps=1024"], (512, 1024)),
+        ("peg", ["--method=random_goals"], (800, 1000), by_slurm),
+        ("episodic_curiosity", ["--scenario=noreward", "--method=ppo", "--steps=1024"], (512, 1024), on_a_free_port),
     ],
 )
 def test_the_command_goes_on_in_two_processes_with_what_one_began(
-    tmp_path: Path, program: str, options: list[str], saved: tuple[int, int]
+    tmp_path: Path, program: str, options: list[str], saved: tuple[int, int], meet: Meeting
 ) -> None:
     alone, both = tmp_path / "alone", tmp_path / "both"
     command(program, "--preset=smoke", "--num-seeds=2", *options, f"--logdir={alone}")
     shutil.copytree(alone, both, ignore=lambda path, names: {f"{saved[1]:012}"} & {*names})
-    first, second = together(ENVIRONMENT, f"experiments.{program}", f"--logdir={both}")
+    first, second = together(ENVIRONMENT, f"experiments.{program}", f"--logdir={both}", meet=meet)
     assert "devices     2, 1 of the seeds on each" in first
     assert f"resumed at {saved[0]:,} of {saved[1]:,} environment steps" in first
     assert second == ""
@@ -103,6 +123,15 @@ def test_the_command_goes_on_in_two_processes_with_what_one_began(
 def test_options_that_cannot_work_are_refused_before_anything_is_started(arguments: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         join(arguments)
+
+
+def test_without_a_scheduler_there_is_nothing_to_meet_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> None:
+        raise ValueError("coordinator_address should be defined.")  # as JAX does
+
+    monkeypatch.setattr(jax.distributed, "initialize", unknown)
+    with pytest.raises(ConfigError, match=r"--coordinator=auto cannot work: no scheduler .* name --coordinator=host"):
+        join(["--coordinator=auto"])
 
 
 def test_a_process_says_that_it_does_not_find_the_first_one() -> None:

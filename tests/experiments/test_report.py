@@ -16,7 +16,7 @@ from experiments.labels import counted
 from peg_jax.core.config import ConfigError
 from peg_jax.run.files import RunError
 from peg_jax.run.media import write_animation, write_image
-from tests.experiments.written import GOALS, write_run
+from tests.experiments.written import GOALS, write_explorer, write_run
 
 HOSTILE = "<img src=x onerror=alert(1)> & $x_1$"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -37,6 +37,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     root = tmp_path_factory.mktemp("runs")
     for name, method, level in (("first", "peg", 0.5), (HOSTILE, "p2e", 0.25)):
         write_run(root / name, method, 0, np.full((3, GOALS), level), steps=5000)
+    write_explorer(root / "explorer", "ppo_plus_eco", "noreward", 0, np.array([9, 20, 31]))
     media = root / "first" / "media"
     for step in (1000, 3000):
         write_image(media / f"openl_{step}.png", picture(step))
@@ -54,7 +55,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         said = io.StringIO()
         patch.setattr("sys.stdout", said)
-        assert report.run([str(root / name) for name in ("first", HOSTILE, "foreign", "weights", "half", "torn")] + [
+        assert report.run([str(root / name) for name in ("first", HOSTILE, "explorer", "foreign", "weights", "half", "torn")] + [
             f"--output={page}"
         ]) == 0  # fmt: skip
     return page, said.getvalue()
@@ -70,9 +71,10 @@ def test_what_is_no_run_is_named_and_skipped(written: tuple[Path, str]) -> None:
 
 def test_the_page_says_what_the_runs_are(written: tuple[Path, str]) -> None:
     text = written[0].read_text()
-    assert "<h1>2 runs</h1>" in text and counted(1, "run") == "1 run"
+    assert "<h1>3 runs</h1>" in text and counted(1, "run") == "1 run"
     assert "<td>0.5 (max_eval_metric_success_cell at 3,000)</td>" in text
     assert "<td>0.25 (max_eval_metric_success_cell at 3,000)</td>" in text
+    assert "<td>31 (test_coverage at 3,000)</td>" in text
     assert "<td>3,000 of 5,000" in text
     for shown in ("agent.world_model.deter", "git_revision", "device_kind", "cpu_count", "jaxlib"):
         assert f"<td>{shown}" in text or f", {shown} " in text, shown
@@ -105,7 +107,7 @@ def test_a_browser_draws_every_picture(written: tuple[Path, str], tmp_path: Path
     words = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     words += ["--window-size=900,1200", "--virtual-time-budget=3000", "--dump-dom"]
     done = subprocess.run([*words, measured.as_uri()], capture_output=True, text=True, timeout=120)
-    assert "<title>drawn 4 of 4, too wide false</title>" in done.stdout, done.stderr[-2000:]
+    assert "<title>drawn 5 of 5, too wide false</title>" in done.stdout, done.stderr[-2000:]
     shot = tmp_path / "shot.png"
     words[-1:] = [f"--screenshot={shot}"]
     subprocess.run([*words, written[0].as_uri()], capture_output=True, timeout=120, check=True)

@@ -1,7 +1,8 @@
 """The scenarios as gymnax environments: episodes, rewards, ends, splits and pixels."""
 
 import dataclasses
-from typing import Any
+import functools
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,12 @@ import pytest
 
 import envs
 from envs.lazily import only_where
-from envs.maze3d import Television, coverage, sprites
+from envs.maze3d import Television, coverage, renderer, sprites, textures
+from envs.maze3d.collect import Collect
+from envs.maze3d.explore import Explore
+from envs.maze3d.puzzle import Puzzle
+from envs.maze3d.rules import Episode, Rules
+from envs.maze3d.television import overlay
 from envs.maze3d.types import EnvState
 from envs.splits import SPLITS, split_key
 
@@ -85,10 +91,10 @@ def test_an_episode_is_cut_by_the_clock_and_a_fresh_one_follows(doors: Bench) ->
 def test_the_goal_pays_and_starts_another_life(doors: Bench) -> None:
     _, state = doors.start()
     there = put(state, state.objects.pos[:, 0])
-    _, after, reward, terminated, _, info = doors.act(there, "look_left")
+    _, after, reward, terminated, truncated, info = doors.act(there, "look_left")
     assert reward.tolist() == [10.0] * COUNT
     assert info["task_reward"].tolist() == [10.0] * COUNT
-    assert info["respawned"].all() and not terminated.any()
+    assert info["respawned"].all() and not (terminated | truncated).any()
     assert (after.collected == 1).all() and (after.time == 1).all()
     assert (after.maze.wall == state.maze.wall).all() and (after.objects.pos == state.objects.pos).all()
     x, y = after.body.pos.astype(int).T
@@ -116,12 +122,45 @@ def test_fire_changes_pixels_at_random_and_nothing_else(doors: Bench) -> None:
     np.testing.assert_array_equal(*still)
 
 
-def test_the_television_switches_when_the_agent_fires(doors: Bench) -> None:
+@pytest.mark.parametrize("shows", ["image", "noise"])
+@pytest.mark.parametrize("switches", ["step", "action"])
+def test_a_television_switches_at_each_step_or_when_the_agent_fires(
+    doors: Bench, monkeypatch: pytest.MonkeyPatch, shows: Literal["image", "noise"], switches: Literal["step", "action"]
+) -> None:
+    monkeypatch.setattr(renderer, "render", lambda *_: jnp.full((42, 42, 3), 7, jnp.uint8))  # a scene soon compiled
+    television = Television(shows, switches)
+    env, params = envs.make("maze3d_noreward", size=9, television=television)
+    step = jax.jit(jax.vmap(lambda *args: env.step_env(*args)[:2], in_axes=(0, 0, 0, None)))
     _, state = doors.start()
-    screens = [doors.act(state, name)[0][:, -21:, -21:] for name in ("look_left", "look_right", "fire")]
-    np.testing.assert_array_equal(screens[0], screens[1])
-    assert (screens[0] != screens[2]).mean() > 0.9
-    assert screens[0].max() <= 254 and screens[0].std() > 60
+
+    def act(state: EnvState, name: str, seed: int) -> tuple[np.ndarray, EnvState]:
+        view, after = jax.device_get(step(doors.keys(seed), state, doors.actions(name), params))
+        assert (view[:, :21] == 7).all() and (view[:, :, :21] == 7).all()
+        return view[:, 21:, 21:], after
+
+    before, state = act(state, "fire", 1)
+    same = []
+    for name in ("look_left", "look_right", "forward", "fire"):
+        after, state = act(state, name, seed=len(same))
+        same.append((after == before).all((1, 2, 3)).mean())
+        before = after
+    assert same[:3] == [1, 1, 1] if switches == "action" else max(same[:3]) < 0.5
+    assert same[3] < 0.5
+
+
+def test_a_television_shows_thirty_pictures_or_noise() -> None:
+    screens = textures.hashed(jnp.uint32(0), jnp.arange(600), jnp.arange(600))
+    shown = {}
+    for shows in ("image", "noise"):
+        draw = jax.vmap(functools.partial(overlay, Television(shows)), in_axes=(0, None))
+        shown[shows] = np.asarray(draw(screens, jnp.zeros((42, 42, 3), jnp.uint8)))[:, 21:, 21:].astype(int)
+        assert np.ptp(shown[shows], axis=(1, 2, 3)).min() > 100
+    assert len(np.unique(shown["image"], axis=0)) == 30
+    assert len(np.unique(shown["noise"], axis=0)) == 600
+    smooth, rough = (np.abs(np.diff(shown[shows], axis=2)).mean() for shows in ("image", "noise"))
+    assert smooth < 30 < 80 < rough
+    shares = np.bincount(shown["noise"].reshape(-1), minlength=256) / shown["noise"].size
+    np.testing.assert_allclose(shares, [1 / 255] * 255 + [0], rtol=0.1)  # 0 to 254
 
 
 def test_closed_doors_stop_and_hide(doors: Bench) -> None:
@@ -178,13 +217,17 @@ def before_door(solid: np.ndarray, y: int, x: int) -> tuple[float, float]:
     return x + 0.5 + 0.7 * dx, y + 0.5 + 0.7 * dy
 
 
-def test_puzzles_can_be_solved_and_have_their_traps() -> None:
-    """Every key of the chain lies where the doors opened before lead, over a thousand puzzles."""
+@pytest.fixture(scope="module")
+def puzzles() -> Episode:
+    """Four thousand, leaves `[N, ...]` of numpy."""
     env, _ = envs.make("maze3d_dense1")
-    episodes = jax.tree.map(np.asarray, jax.jit(jax.vmap(env.rules.begin))(jax.random.split(jax.random.key(5), 1000)))
-    lengths, unopenable = [], []
+    return jax.device_get(jax.jit(jax.vmap(env.rules.begin))(jax.random.split(jax.random.key(5), 4000)))
+
+
+def test_puzzles_can_be_solved(puzzles: Episode) -> None:
+    """Every key of the chain lies where the doors opened before lead, over a thousand puzzles."""
     for index in range(1000):
-        one = jax.tree.map(lambda x, index=index: x[index], episodes)
+        one = jax.tree.map(lambda x, index=index: x[index], puzzles)
         floor, door = ~one.maze.wall, one.door.copy()
         kinds, colors, cells = one.objects.kind, one.objects.color, one.objects.pos.astype(int)
         length = int((kinds[1:4] > 0).sum())
@@ -193,15 +236,32 @@ def test_puzzles_can_be_solved_and_have_their_traps() -> None:
             assert not reached(floor & (door == 0), one.body.pos)[cells[0, 1], cells[0, 0]]
             door[door == colors[1 + step] + 1] = 0
         assert reached(floor & (door == 0), one.body.pos)[cells[0, 1], cells[0, 0]]
-        lengths.append(length)
-        counts = np.bincount(one.door[one.door > 0], minlength=6)[1:]
-        assert (counts[colors[1 : 1 + length]] >= 1).all()
-        assert counts[colors[1 : 1 + length]].sum() >= length + 1  # the trap
-        assert counts[colors[4]] == 1  # the red herring
-        keyless = set(range(5)) - set(colors[1 : 1 + length]) - {colors[4]}
-        unopenable.append(sum(counts[c] for c in keyless))
-    assert sorted(set(lengths)) == [1, 2, 3]
-    assert np.mean(np.array(unopenable) == 2) > 0.95
+
+
+def test_puzzles_have_the_rooms_doors_and_keys_of_the_level(puzzles: Episode) -> None:
+    """Section 4.3; of what is there or not, both come up in half of the puzzles that have room for it."""
+    every, kind, color = np.arange(len(puzzles.door)), puzzles.objects.kind, puzzles.objects.color
+    length = (kind[:, 1:4] > 0).sum(1)
+    assert set(length) == {1, 2, 3}
+    assert ((kind == sprites.KEY + 1).sum(1) - length == 1 + (kind[:, 5] > 0)).all()  # one for the red herring
+    easy = puzzles.maze.room.sum((1, 2)) // 6 - length - 3  # beside the start, chain, trap and red herring
+    open_ways = (puzzles.maze.connector & (puzzles.door == 0)).sum((1, 2))
+    np.testing.assert_array_equal(open_ways, easy)
+
+    doors = np.stack([(puzzles.door == 1 + tint).sum((1, 2)) for tint in range(5)], axis=1)
+    chain, has_key = np.zeros_like(doors, bool), np.zeros_like(doors, bool)
+    for slot in range(1, 6):
+        has_key[every, color[:, slot]] |= kind[:, slot] > 0
+        chain[every, color[:, slot]] |= slot <= length
+    assert ((doors >= 1) | ~chain).all()
+    assert (doors[every, color[:, 4]] == 1).all()  # the red herring's
+    assert ((doors * ~has_key).sum(1) == 2).all()  # cannot be opened
+    extra = (doors * chain).sum(1) - length - 1  # the trap's is one more
+    useless = kind[:, 5] > 0
+    assert (doors[every, color[:, 5]][useless] == 0).all()
+    for count in (easy, extra, useless[length < 3].astype(int)):
+        assert set(count) == {0, 1} and count.mean() == pytest.approx(0.5, abs=0.05)
+    assert not useless[length == 3].any()  # all five colours are taken
 
 
 def reached(floor: np.ndarray, pos: np.ndarray) -> np.ndarray:
@@ -245,6 +305,24 @@ def test_a_scenario_without_reward_says_what_it_would_have_paid() -> None:
 
     reward, task_reward = reach_the_goal(jax.random.key(0))
     assert (float(reward), float(task_reward)) == (0.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "rules", "steps", "actions", "pays"),
+    [
+        ("sparse", Explore(17), 1800, 9, True),
+        ("verysparse", Explore(17, min_distance=10), 1800, 9, True),
+        ("sparseplusdoors", Explore(17, doors=True), 1800, 9, True),
+        ("noreward", Explore(17), 1800, 9, False),
+        ("norewardnofire", Explore(17), 1800, 8, False),
+        ("dense1", Puzzle(), 900, 9, True),
+        ("dense2", Collect(), 900, 9, True),
+    ],
+)
+def test_scenarios_are_those_of_the_table(name: str, rules: Rules, steps: int, actions: int, pays: bool) -> None:
+    """Section 4.1."""
+    env, params = envs.make(f"maze3d_{name}")
+    assert (env.rules, params.max_steps_in_episode, env.num_actions, env.pays) == (rules, steps, actions, pays)
 
 
 def test_splits_share_no_key() -> None:

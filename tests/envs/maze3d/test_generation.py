@@ -7,9 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from envs.maze3d.draws import uniforms
 from envs.maze3d.explore import Explore
-from envs.maze3d.generation import ROOM, SPAWNS_PER_ROOM, generate
-from envs.maze3d.paths import UNREACHABLE, distances
+from envs.maze3d.generation import (
+    ROOM,
+    SPAWNS_PER_ROOM,
+    Regions,
+    carve_corridors,
+    choose_connectors,
+    generate,
+    place_rooms,
+    simplify,
+)
+from envs.maze3d.paths import UNREACHABLE, cheapest, distances, walk_down
 from envs.maze3d.types import Maze
 
 SEEDS, BATCH, SIZE = 10_000, 1_000, 17
@@ -87,6 +97,43 @@ def test_connectors_join_two_sides(mazes: tuple[Maze, np.ndarray]) -> None:
     assert maze.connector.any((1, 2)).mean() > 0.99
 
 
+def loops(floor: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Independent loops `[N]` of connected mazes `[N, H, W]`, those within rooms left out: edges - cells + 1."""
+    edges = (floor[:, 1:] & floor[:, :-1]).sum((1, 2)) + (floor[:, :, 1:] & floor[:, :, :-1]).sum((1, 2))
+    rooms = room.sum((1, 2)) // ROOM**2
+    return edges - floor.sum((1, 2)) + 1 - (ROOM - 1) ** 2 * rooms
+
+
+def test_nearly_all_mazes_have_loops(mazes: tuple[Maze, np.ndarray]) -> None:
+    """Nothing promises them, but where three regions touch each other there is a way around."""
+    found = loops(~mazes[0].wall, mazes[0].room)
+    assert (found > 0).mean() > 0.999 and np.median(found) > 5
+
+
+def test_regions_that_touch_are_joined_once_and_no_loop_is_lost() -> None:
+    """Points 3 and 4 of section 4.2, on regions as they are before dead ends and bends go."""
+    edge = (SIZE - 1) // 2
+
+    def one(key: jax.Array) -> tuple[Regions, jax.Array, jax.Array]:
+        places, order, turns, joints = uniforms(key, (36, 2), (edge**2,), (2 * edge**2, 4), (2 * edge * (edge - 1),))
+        regions = carve_corridors(order, turns, place_rooms(places, SIZE))
+        connector = choose_connectors(joints, regions)
+        return regions, connector, simplify(regions.floor | connector, regions.room, connector)
+
+    regions, connector, floor = jax.device_get(jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 200)))
+    before = loops(regions.floor | connector, regions.room)
+    np.testing.assert_array_equal(before, connector.sum((1, 2)) - regions.region.max((1, 2)) + 1)
+    np.testing.assert_array_equal(loops(floor, regions.room), before)
+    for region, chosen in zip(regions.region, connector, strict=True):
+        touching, joined = set(), []
+        for ids, doors in ((region, chosen), (region.T, chosen.T)):
+            nodes, between = ids[1::2, 1::2], doors[2:-1:2, 1::2]
+            pairs = np.sort(np.stack([nodes[:-1], nodes[1:]], axis=-1), axis=-1)
+            touching |= {(a, b) for a, b in pairs.reshape(-1, 2).tolist() if a != b}
+            joined += [(a, b) for a, b in pairs[between].tolist()]
+        assert sorted(joined) == sorted(touching)
+
+
 def test_mazes_are_all_different(mazes: tuple[Maze, np.ndarray]) -> None:
     assert len(np.unique(mazes[0].wall.reshape(SEEDS, -1), axis=0)) == SEEDS
 
@@ -99,15 +146,22 @@ def lives() -> dict[str, np.ndarray]:
     def life(key: jax.Array, maze: Maze, goal_distance: jax.Array) -> dict[str, jax.Array]:
         body, door = rules.new_life(key, maze, goal_distance)
         x, y = body.pos.astype(int)
-        passable = ~maze.wall & (door == 0)
-        closed, connectors = jnp.sum(door > 0), jnp.sum(maze.connector)
+        goal = goal_distance == 0
+        # The path whose doors are opened, from the numbers that this life drew.
+        _, _, detour, _ = uniforms(key, (), (), maze.wall.shape, maze.wall.shape)
+        cost = 1.0 + 30.0 * detour
+        to_goal = cheapest(cost, ~maze.wall, goal)
+        path = walk_down(to_goal, jnp.stack([y, x]))
         return {
             "distance": goal_distance[y, x],
-            "open": distances(passable, goal_distance == 0)[y, x] < UNREACHABLE,
             "on_spawn": maze.spawn[y, x],
-            "doors_on_connectors": jnp.all((door > 0) <= maze.connector),
-            "closed": closed,
-            "connectors": connectors,
+            "leads_to_goal": distances(path & ~maze.wall, goal)[y, x] < UNREACHABLE,
+            "path_cost": jnp.sum(jnp.where(path & ~goal, cost, 0.0)),
+            "cheapest": to_goal[y, x],
+            "on_path": jnp.sum(path & maze.connector),
+            "off_path": jnp.sum(maze.connector & ~path),
+            "closed_off_path": jnp.sum((door > 0) & maze.connector & ~path),
+            "closed": jnp.sum(door > 0),
             "door": door,
         }
 
@@ -131,11 +185,12 @@ def test_every_life_of_very_sparse_is_ten_cells_from_the_goal(lives: dict[str, n
 
 
 def test_doors_leave_a_path_and_half_of_the_others_open(lives: dict[str, np.ndarray]) -> None:
-    assert lives["open"].all()
-    assert lives["doors_on_connectors"].all()
-    # Of d doors off the path, floor(d / 2) open and the rest stay shut; the path takes some of the connectors.
-    assert (lives["closed"] <= (lives["connectors"] + 1) // 2).all()
-    assert lives["closed"].mean() > 2
+    """All doors close; those on one path open, and of the others half, rounded down (section 9, point 16)."""
+    assert lives["leads_to_goal"].all()
+    np.testing.assert_allclose(lives["path_cost"], lives["cheapest"], rtol=1e-5)  # it holds no cell beside the path
+    np.testing.assert_array_equal(lives["closed"], lives["closed_off_path"])
+    np.testing.assert_array_equal(lives["off_path"] - lives["closed"], lives["off_path"] // 2)
+    assert lives["closed"].mean() > 2 and lives["on_path"].mean() > 2
 
 
 def test_doors_change_from_life_to_life(lives: dict[str, np.ndarray]) -> None:
