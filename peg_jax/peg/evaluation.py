@@ -21,6 +21,7 @@ class Evaluation:
     success: dict[str, Array]  # per metric, float32 [G]: share of episodes in which it ever held
     steps: Array  # float32 [G], mean steps to the first success of the first metric, episode length where none
     closest: Array  # float32 [G], mean of the smallest distances to the goal, in its units
+    reward: Array  # float32 [G], mean of the environment's rewards, summed over an episode
     obs: Array  # [T+1, G, D], trajectories of the first episode of each goal
     goal: Array  # [G, D], their goals
 
@@ -49,16 +50,16 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
     goal_embed = world_model.encode(nets, params, goal)
     achiever = make_achiever(config.agent, nets, agent, goal_embed, evaluated=True)
 
-    def step(carry: tuple[EnvState, Array, Latent, Array, Array], key: Key) -> tuple[tuple, Array]:
+    def step(carry: tuple[EnvState, Array, Latent, Array, Array], key: Key) -> tuple[tuple, tuple[Array, Array]]:
         env_state, obs, latent, action, is_first = carry
         filter_key, action_key, env_key = jax.random.split(key, 3)
         embed = world_model.encode(nets, params, obs)
         latent, _ = observe_step(nets.rssm, params["rssm"], latent, action, embed, is_first, filter_key)
         action = achiever(latent.feature, action_key).astype(jnp.float32)
-        obs, env_state, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
+        obs, env_state, reward, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, index.shape[0]), env_state, jax.vmap(task.env_action)(action), task.params
         )
-        return (env_state, obs, latent, action, jnp.zeros_like(is_first)), obs
+        return (env_state, obs, latent, action, jnp.zeros_like(is_first)), (obs, reward)
 
     count = index.shape[0]
     start = (
@@ -68,11 +69,11 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
         jnp.zeros((count, task.action_size)),
         jnp.ones(count, bool),
     )
-    _, visited = jax.lax.scan(step, start, jax.random.split(run_key, task.episode_steps))
-    return _summarise(task, obs, visited, goal, num_goals)
+    _, (visited, rewards) = jax.lax.scan(step, start, jax.random.split(run_key, task.episode_steps))
+    return _summarise(task, obs, visited, rewards, goal, num_goals)
 
 
-def _summarise(task: Task, first: Array, visited: Array, goal: Array, num_goals: int) -> Evaluation:
+def _summarise(task: Task, first: Array, visited: Array, rewards: Array, goal: Array, num_goals: int) -> Evaluation:
     achieved = task.env.achieved_goal(visited)
     held = task.env.success(achieved, goal)
     success = {name: _per_goal(value.any(axis=0), num_goals) for name, value in held.items()}
@@ -80,8 +81,8 @@ def _summarise(task: Task, first: Array, visited: Array, goal: Array, num_goals:
     steps = jnp.where(reached.any(axis=0), jnp.argmax(reached, axis=0) + 1, visited.shape[0])
     closest = task.env.distance(achieved, goal).min(axis=0)
     trajectories = jnp.concatenate([first[None], visited])[:, :num_goals]
-    steps, closest = _per_goal(steps, num_goals), _per_goal(closest, num_goals)
-    return Evaluation(success, steps, closest, trajectories, goal[:num_goals])
+    steps, closest, reward = (_per_goal(x, num_goals) for x in (steps, closest, rewards.sum(axis=0)))
+    return Evaluation(success, steps, closest, reward, trajectories, goal[:num_goals])
 
 
 def _per_goal(values: Array, num_goals: int) -> Array:
@@ -89,10 +90,14 @@ def _per_goal(values: Array, num_goals: int) -> Array:
 
 
 def evaluation_metrics(evaluation: Evaluation) -> Metrics:
-    """Scalars by the original's names: `max_eval_metric_<name>/goal_<i>` and `.../goal_all`, and `eval_closest`."""
+    """Scalars by the original's names, of each goal and of all.
+
+    `max_eval_metric_<name>/goal_<i>` and `.../goal_all`, `sum_eval_metric_reward/...`, and our own `eval_closest/...`.
+    """
     metrics: Metrics = {"eval_length": evaluation.steps.mean()}
     shown = {f"max_eval_metric_{name}": values for name, values in evaluation.success.items()}
-    for name, values in (*shown.items(), ("eval_closest", evaluation.closest)):
+    shown |= {"sum_eval_metric_reward": evaluation.reward, "eval_closest": evaluation.closest}
+    for name, values in shown.items():
         metrics[f"{name}/goal_all"] = values.mean()
         for index in range(values.shape[0]):
             metrics[f"{name}/goal_{index}"] = values[index]

@@ -219,6 +219,12 @@ def _random_action(task: Task, num_envs: int, key: Key) -> Array:
     return jax.random.uniform(key, (num_envs, task.action_size), minval=-1.0, maxval=1.0)
 
 
+def achievements(task: Task, obs: Array, goal: Array) -> Metrics:
+    """`max_train_metric_<name>`: share of episodes `obs [T, E, D]` in which a success toward `goal [E, D]` ever held."""
+    held = task.env.success(task.env.achieved_goal(obs), goal)
+    return {f"max_train_metric_{name}": value.any(axis=0).mean() for name, value in held.items()}
+
+
 def rollout_metrics(state: RolloutState) -> Metrics:
     """Means over the finished episodes that had a goal, by the original's names; NaN where none had."""
     had_goal = (state.kind != EXPLORER).astype(jnp.float32)

@@ -243,7 +243,8 @@ def cycle(task: Task, config: PEGConfig, method: str, state: TrainState) -> tupl
         goal_clock=goal_clock,
     )
     shown = jnp.where((kind == rollout.EXPLORER)[:, None], jnp.nan, episodes.goal)
-    return TrainState(seed, progress), CycleLog(metrics | rollout.rollout_metrics(episodes), shown, episodes.go_steps)
+    metrics |= rollout.rollout_metrics(episodes) | rollout.achievements(task, records.obs, episodes.goal)
+    return TrainState(seed, progress), CycleLog(metrics, shown, episodes.go_steps)
 
 
 def _flatten_bursts(x: Array) -> Array:

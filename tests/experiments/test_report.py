@@ -55,9 +55,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         said = io.StringIO()
         patch.setattr("sys.stdout", said)
-        assert report.run([str(root / name) for name in ("first", HOSTILE, "explorer", "foreign", "weights", "half", "torn")] + [
-            f"--output={page}"
-        ]) == 0  # fmt: skip
+        names = ("first", HOSTILE, "explorer", "foreign", "weights", "half", "torn")
+        assert report.run([*(str(root / name) for name in names), f"--output={page}"]) == 0
     return page, said.getvalue()
 
 

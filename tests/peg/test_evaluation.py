@@ -58,11 +58,12 @@ def test_steps_count_to_the_first_success_or_the_whole_episode() -> None:
     held = jnp.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])[..., None] * jnp.ones(2)
     goal = jnp.zeros((2, 2))
     visited = jnp.where(held > 0, 0.0, 2.0)  # at the goal, or far from it; [3 steps, 2 episodes, 2]
-    result = evaluation._summarise(TASK, jnp.zeros((2, 2)), visited, goal, 2)
+    result = evaluation._summarise(TASK, jnp.zeros((2, 2)), visited, -held[..., 0], goal, 2)
     np.testing.assert_array_equal(result.steps, [2.0, 1.0])
     np.testing.assert_array_equal(result.success["success"], [1.0, 1.0])
     np.testing.assert_array_equal(result.closest, [0.0, 0.0])
-    never = evaluation._summarise(TASK, jnp.zeros((2, 2)), jnp.full((3, 2, 2), 2.0), goal, 2)
+    np.testing.assert_array_equal(result.reward, [-2.0, -2.0])  # what each step paid, summed
+    never = evaluation._summarise(TASK, jnp.zeros((2, 2)), jnp.full((3, 2, 2), 2.0), -held[..., 0], goal, 2)
     np.testing.assert_array_equal(never.steps, [3.0, 3.0])  # starting at the goal does not count
     np.testing.assert_allclose(never.closest, 2 * np.sqrt(2), rtol=1e-6)
     np.testing.assert_array_equal(never.success["success"], [0.0, 0.0])
@@ -76,6 +77,7 @@ def test_metrics_carry_the_originals_names(evaluated: Evaluation) -> None:
     metrics = evaluation.evaluation_metrics(evaluated)
     assert float(metrics["max_eval_metric_near/goal_all"]) == 1.0
     assert float(metrics["max_eval_metric_success/goal_0"]) == 0.0
-    expected = {"eval_length"} | {f"eval_closest/goal_{goal}" for goal in (0, 1, "all")}
+    ours = ("eval_closest", "sum_eval_metric_reward")
+    expected = {"eval_length"} | {f"{name}/goal_{goal}" for name in ours for goal in (0, 1, "all")}
     expected |= {f"max_eval_metric_{name}/goal_{goal}" for name in ("success", "near") for goal in (0, 1, "all")}
     assert set(metrics) == expected

@@ -55,6 +55,16 @@ def test_below_the_threshold_after_step_1_the_explorer_acts_from_step_2_for_good
     np.testing.assert_allclose(later.go_distance, [4.99, 14.0, 9.01], rtol=1e-6)
 
 
+def test_a_success_of_training_is_one_that_ever_held() -> None:
+    """The dot's `near` is within 0.75, its `success` within 0.05; of two episodes one comes near, and leaves again."""
+    places = jnp.array([[[2.0, 0.0], [2.0, 0.0]], [[0.5, 0.0], [2.0, 0.0]], [[2.0, 0.0], [2.0, 0.0]]])
+    shares = rollout.achievements(tiny.make_dot(), places, jnp.zeros((2, 2)))
+    assert {name: float(share) for name, share in shares.items()} == {
+        "max_train_metric_success": 0.0,
+        "max_train_metric_near": 0.5,
+    }
+
+
 def test_a_negative_threshold_never_counts_as_reached_though_predictions_are_unbounded() -> None:
     state = rollout.switch(fresh(), jnp.array([-5.0]), 25, NEVER)
     assert not state.reached[0] and not state.exploring[0]
