@@ -14,13 +14,14 @@ from peg_jax.core.types import Array
 from peg_jax.peg.evaluation import Evaluation
 from peg_jax.peg.inspection import CONTEXT, Inspection
 from peg_jax.run.belief_plots import occupancy_map, open_loop_sheet
-from peg_jax.run.media import tile, with_caption, write_animation
+from peg_jax.run.media import tile, with_caption, write_animation, write_image
 from peg_jax.run.metrics import read_metrics
 from peg_jax.run.plots import goal_map, learning_curves, rollout_map
 
 OPEN_LOOP_SHOWN, OPEN_LOOP_TIMES = 2, 8  # sequences and moments in `openl`
 RENDER_BATCH = 64  # pictures drawn together
 MAP_PLACES = 40  # along each side of a map of distances
+TOP_COLUMNS = 5  # of the pictures in `top_10_cem`
 MOST_FRAMES, MOST_GOALS = 100, 16  # of an animation; of more, every second, third, ... is shown
 
 CURVES = (
@@ -186,11 +187,37 @@ def map_background(task: Task) -> tuple[np.ndarray | None, tuple[float, float, f
 def draw_top_goals(
     path: Path, task: Task, paths: np.ndarray, goals: np.ndarray, fitness: np.ndarray, step: int
 ) -> np.ndarray:
-    """`top_10_cem`: the best planned goals and the imagined rollouts toward them, seen from above."""
+    """`top_10_cem`: the best planned goals and the imagined rollouts toward them, seen from above.
+
+    Below, where a map cannot show all of an observation, the goals themselves and where the rollouts end.
+
+    Args:
+        path: the picture's, .png.
+        task: for the renderer.
+        paths: `[C, Hp+1, D]` imagined observations.
+        goals: `[C, D]`, best first.
+        fitness: `[C]` of the goals.
+        step: environment steps so far.
+    """
     title = f"top_10_cem after {step:,} steps: best goals,\nimagined rollouts toward them"
     dims = list(task.env.map_dims)
-    background = map_background(task)
-    return rollout_map(path, paths[..., dims], goals[:, dims], fitness, *background, title, task.env.map_labels)
+    above = rollout_map(
+        path, paths[..., dims], goals[:, dims], fitness, *map_background(task), title, task.env.map_labels
+    )
+    if task.obs_size == len(dims):
+        return above
+    columns = min(TOP_COLUMNS, len(goals))
+    count = len(goals) // columns * columns
+    shown = pictured(task, np.concatenate([goals[:count], paths[:count, -1]]), np.tile(goals[:count], (2, 1)))
+    rows = shown.reshape(2, -1, columns, *shown.shape[1:]).swapaxes(0, 1)  # [rows, goal or end, columns, ...]
+    sheet = tile([*rows.reshape(-1, *shown.shape[1:])], columns)
+    text = "goals, best first; below each the end of its imagined rollout"
+    parts = [above, with_caption(sheet[None], [text])[0]]
+    width = max(part.shape[1] for part in parts)
+    sides = [np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255) for part in parts]
+    picture = np.concatenate(sides)
+    write_image(path, picture)
+    return picture
 
 
 def draw_goal_map(path: Path, task: Task, goals: np.ndarray, steps: np.ndarray) -> np.ndarray:

@@ -49,9 +49,7 @@ class SweepConfig:
     workers: int = 1  # runs at a time
     launcher: Literal["here", "slurm", "local"] = "here"  # here: processes of this machine; the others: submitit
     slurm: str = ""  # submitit parameters, such as "slurm_partition=gpu timeout_min=600 gpus_per_node=1"
-    search: tuple[
-        str, ...
-    ] = ()  # Optuna instead of a grid: planner.discount=0.9:0.999[:log] planner.kind=cem,mppi
+    search: tuple[str, ...] = ()  # Optuna instead of a grid: planner.discount=0.9:0.999[:log] planner.kind=cem,mppi
     trials: int = 20  # of the search; each is scored by its mean final success, coverage or reward over the seeds
     dry_run: bool = False  # tell runs, device-hours and memory, and start nothing
     measured: tuple[str, ...] = ()  # of a dry run: runs, folders or files of curiosity_bench that tell speeds

@@ -1,6 +1,9 @@
 """The notebooks run from top to bottom, at the size that they are committed with, and are committed with outputs."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,31 @@ def test_a_notebook_runs(path: Path, kernel: Any) -> None:
     assert committed.count("image/png") >= 1
     for kind in ("image/png", "image/gif"):
         assert outputs(notebook).count(kind) == committed.count(kind), kind
+
+
+COLAB = """
+import importlib.util, os, sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.register_magic_function(lambda line: print("pip", line), magic_name="pip")
+importlib.util.find_spec = lambda name: None
+shell.run_cell(sys.argv[1]).raise_error()
+print("in", os.path.basename(os.getcwd()), *sorted(os.listdir()))
+"""
+
+
+def test_the_first_cell_clones_the_repository_and_installs_from_it(tmp_path: Path) -> None:
+    """All but the installation itself, of which its command is looked at."""
+    cells = nbformat.read(NOTEBOOKS[0], as_version=4).cells
+    first = next(cell.source for cell in cells if cell.cell_type == "code")
+    source = first.replace('repository = ""', f'repository = "file://{ROOT}"')
+    command = [sys.executable, "-c", COLAB, source]
+    environment = os.environ | {"IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    *_, pip, place = done.stdout.splitlines()
+    assert pip == "pip install -q -e . -c constraints.txt"
+    assert place.startswith("in peg_jax ") and {"constraints.txt", "pyproject.toml"} <= set(place.split())
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

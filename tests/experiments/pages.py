@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-INCOMPLETE = set("$…<")  # marks of a command with places to be filled in
+INCOMPLETE = re.compile(r"[$…<]|\.\.\.")  # marks of a command with places to be filled in
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 PAGES = [README, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "how-to").glob("*.md"))]
+GUIDES = [page for page in PAGES if page.stem != "lab_notes"]  # the others are records of earlier versions
 BENCHMARKS = [*sorted((ROOT / "benchmarks").glob("**/*.md"))]
 
 
@@ -21,6 +22,12 @@ def commands() -> list[str]:
     return list(dict.fromkeys(line.split(" #")[0].strip() for line in lines if line.startswith("python ")))
 
 
+def options(page: Path) -> list[str]:
+    """What a page's sentences name of command lines, each beginning with an option."""
+    text = re.sub(r"```\w*\n.*?```", "", page.read_text(), flags=re.DOTALL)
+    return [" ".join(found.split()) for found in re.findall(r"`(--[^`]+)`", text)]
+
+
 def mentioned(page: Path) -> list[str]:
     """Every other command of a page that is complete: in blocks that no test runs, and within sentences."""
     text = re.sub(r"```bash\n.*?```", "", page.read_text(), flags=re.DOTALL)
@@ -29,5 +36,5 @@ def mentioned(page: Path) -> list[str]:
     inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     found = [" ".join(command.split(" #")[0].split()) for command in (*lines, *inline)]
     return [
-        command for command in found if command.startswith("python -m experiments.") and not INCOMPLETE & set(command)
+        command for command in found if command.startswith("python -m experiments.") and not INCOMPLETE.search(command)
     ]

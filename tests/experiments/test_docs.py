@@ -14,9 +14,17 @@ import pytest
 
 from experiments import curiosity_evidence, evidence
 from experiments.cli import parse
+from experiments.compare import CompareConfig
+from experiments.config import RunConfig
+from experiments.curiosity_config import CuriosityRunConfig
+from experiments.evaluate import EvaluateConfig
+from experiments.export import ExportConfig
 from experiments.programs import PROGRAMS
+from experiments.sweep import SweepConfig
+from experiments.visualize_curiosity import VisualizeConfig
 from peg_jax.peg.methods import METHODS
-from tests.experiments.pages import BENCHMARKS, PAGES, ROOT, blocks, mentioned
+from peg_jax.run.config_json import encode, flatten
+from tests.experiments.pages import BENCHMARKS, DOCS, GUIDES, PAGES, README, ROOT, blocks, mentioned, options
 
 TARGETS = re.compile(r"^make (\w+)", re.MULTILINE)
 
@@ -53,6 +61,26 @@ def test_what_is_only_mentioned_is_understood(command: str) -> None:
     kinds = vars(importlib.import_module(module)).items()
     (kind,) = (kind for title, kind in kinds if title.endswith("Config") and kind.__module__ == module)
     parse(kind, [word for word in arguments if word != "--help"], kind())
+
+
+KINDS = (RunConfig, CuriosityRunConfig, SweepConfig, CompareConfig, EvaluateConfig, ExportConfig, VisualizeConfig)
+
+
+@pytest.mark.parametrize("page", [page for page in GUIDES if options(page)], ids=lambda page: page.stem)
+def test_options_that_are_mentioned_exist_and_take_their_values(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together they are options of one program, or name a group of such; those of PEG are parsed."""
+    for name in ("corner", "furthest"):
+        monkeypatch.setitem(METHODS, name, METHODS["peg"])
+    programs = [[f"{name.replace('_', '-')}." for name in flatten(encode(kind()))] for kind in KINDS]
+    for line in options(page):
+        words = shlex.split(re.sub("=(N|<.*>)$", "=2", line))
+        named = [
+            re.sub(r"(^|\.)no-", r"\1", word[2:].split("=")[0].removesuffix(".*")) for word in words if word[0] == "-"
+        ]
+        fits = [all(any(one.startswith(f"{name}.") for one in known) for name in named) for known in programs]
+        assert any(fits), line
+        if fits[0] and "=" in line and page in (README, DOCS / "peg.md"):  # others speak of other machines and tasks
+            PROGRAMS["peg"].parse(words)
 
 
 @pytest.mark.parametrize("index", [0, 22 + 1, 2 * 22 + 2, 3 * 22 + 11, 4 * 22 + 12, 153])

@@ -1,0 +1,41 @@
+"""The commands that documentation mentions beside those of its blocks, at the size of `smoke`."""
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import pytest
+
+from tests.experiments.pages import GUIDES, commands, mentioned
+from tests.experiments.shown import ELSEWHERE, SHORT, run
+
+pytestmark = pytest.mark.slow
+
+FIRST = "python -m experiments.peg --env=point_maze --preset=smoke --logdir=runs/try"  # some others read this run
+OTHERS = ("--coordinator=", "--launcher=slurm")  # have tests of their own, with two processes and stand-ins
+MENTIONED = [
+    command
+    for page in GUIDES
+    for command in mentioned(page)
+    if command not in ELSEWHERE and not any(word in command for word in OTHERS) and command not in commands()
+]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return run([FIRST, *dict.fromkeys(MENTIONED)], tmp_path_factory.mktemp("mentioned"))
+
+
+def test_all_commands_work(ran: dict[str, str]) -> None:
+    assert len(ran) > 12 and set(MENTIONED) <= ran.keys()
+    assert SHORT.keys() <= {*MENTIONED, *commands()}  # none is left of an earlier page
+
+
+@pytest.mark.parametrize("body", ["walker", "ant_maze", "block_stack"])
+def test_runs_with_bodies_are_drawn(ran: dict[str, str], body: str) -> None:
+    media = Path(ran["cwd"]) / "runs" / body / "media"
+    (top,) = media.glob("top_10_cem_*.png") if body != "walker" else media.glob("goals.png")
+    assert iio.imread(top).std() > 5
+    for name in ("eval_gc_policy", "train_policy"):
+        (animation,) = media.glob(f"{name}_*.gif")
+        frames = iio.imread(animation)[..., :3].astype(int)
+        assert frames.shape[0] > 10 and abs(frames[0] - frames[-1]).sum() > 0
