@@ -28,6 +28,7 @@ SHORT = {
         "bench --what update": [*SMALL, "--repeats=1"],
         "episodic_curiosity --scenario=sparse": [*SMALL, "--steps=1024", "--logdir=runs/sparse"],
         "episodic_curiosity --scenario=noreward --method=ppo_plus_eco --logdir=runs/eco": SMALL,
+        "episodic_curiosity --scenario=ant_no_reward --method=ppo_plus_ec --logdir=runs/ant": [*SMALL, "--steps=1024"],
         f"episodic_curiosity {PILOT}": [*SMALL, "--steps=1024", "--num-seeds=2"],
         "curiosity_bench --num-envs 12 128": BENCH,
         "curiosity_bench --num-envs 12 --rollout=256 --repeats=3": BENCH,

@@ -71,7 +71,7 @@ def test_the_weights_that_come_with_the_project_find_the_goal_of_a_room() -> Non
 
 @dataclass
 class Runs:
-    """A run, and the same run told to stop on the way and resumed by a new process."""
+    """A run, and the same run killed on the way, resumed, told to stop, and resumed again by new processes."""
 
     whole: Path
     parts: Path
@@ -85,7 +85,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     root = tmp_path_factory.mktemp("runs")
     whole, parts = root / "whole", root / "parts"
     with running("episodic_curiosity", *SMOKE, "--steps=1000000", f"--logdir={parts}") as process:
-        wait_for_checkpoint(parts, process)
+        killed = wait_for_checkpoint(parts, process)
+        process.kill()
+    with running("episodic_curiosity", f"--logdir={parts}") as process:
+        wait_for_checkpoint(parts, process, after=killed)
         process.send_signal(signal.SIGTERM)
         stopped = ended(process)
     steps = (CheckpointStore(parts / "checkpoints").latest() or 0) + 512
