@@ -15,7 +15,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Some shells forbid to keep it: then every program would compile all that it imports anew, which takes nine seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test test-slow test-all pytest lint format docs bench constraints clean distclean
+.PHONY: help run test test-slow test-all test-long pytest lint format docs bench constraints clean distclean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -26,13 +26,16 @@ run: $(VENV)/.installed  ## train PEG on Point Maze; more options: make run ARGS
 
 # Lint and tests side by side: what checks the types uses one core.
 test: $(VENV)/.installed-dev  ## lint and the tests but for the long ones; narrow down: make test PYTEST_ARGS="tests/core -x"
-	@$(MAKE) $(BESIDE) lint pytest TIER='-m "not slow"'
+	@$(MAKE) $(BESIDE) lint pytest TIER='-m "not slow and not long"'
 
 test-slow: $(VENV)/.installed-dev  ## the long tests: every documented command, notebooks, killed runs, peers' learners
-	@$(MAKE) --no-print-directory pytest TIER='-m slow'
+	@$(MAKE) --no-print-directory pytest TIER='-m "slow and not long"'
 
-test-all: $(VENV)/.installed-dev  ## lint and all tests, in less time than one after the other
-	@$(MAKE) $(BESIDE) lint pytest TIER=
+test-all: $(VENV)/.installed-dev  ## lint and both kinds of tests, in less time than one after the other
+	@$(MAKE) $(BESIDE) lint pytest TIER='-m "not long"'
+
+test-long: $(VENV)/.installed-dev  ## what takes half an hour more: commands that pages mention, all gymnasium checks
+	@$(MAKE) --no-print-directory pytest TIER='-m long'
 
 pytest: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(TIER) $(PYTEST_ARGS)

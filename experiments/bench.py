@@ -171,10 +171,10 @@ def bench_env(task: Task, repeats: int, num_envs: int = 1024, steps: int = 500) 
 
 
 def bench_physics(task: Task, repeats: int, num_envs: int = 64, steps: int = 50) -> Figures:
-    """The engine behind the environment under one scan, in alternation with one `mujoco.rollout` of the same batch.
+    """The engine, and the environment around it, each in one scan, in alternation with one `mujoco.rollout`.
 
-    Random constant controls for `steps` agent steps from the starts of episodes. The rollout takes all of them in one
-    call: it is what C MuJoCo can do on this machine.
+    Random constant controls for `steps` agent steps of the same batch from the starts of episodes. The rollout takes
+    all of them in one call: it is what C MuJoCo can do on this machine.
     """
     from envs.mujoco.engine import MujocoEngine  # not everyone has it installed
 
@@ -187,14 +187,22 @@ def bench_physics(task: Task, repeats: int, num_envs: int = 64, steps: int = 50)
     def scan(state: Any, control: Array) -> Any:
         return jax.lax.scan(lambda s, _: (jax.vmap(env.engine.step)(s, control), None), state, None, length=steps)[0]
 
+    def episodes(state: Any, actions: Array) -> Any:
+        step = jax.vmap(env.step_env, in_axes=(0, 0, 0, None))
+        return jax.lax.scan(lambda s, _: (step(keys, s, actions, task.params)[1], None), state, None, length=steps)[0]
+
+    _, began = jax.vmap(env.reset_env, in_axes=(0, None))(keys, task.params)
     run, figures = _compile(scan, start, control)
+    whole = jax.jit(episodes)
     one_rollout = jax.jit(jax.vmap(MujocoEngine(env.model, env.substeps * steps).step))
-    seconds: dict[str, list[float]] = {"engine": [], "rollout": []}
-    jax.block_until_ready((run(start, control), one_rollout(start, control)))
+    seconds: dict[str, list[float]] = {"engine": [], "rollout": [], "environment": []}
+    jax.block_until_ready((run(start, control), one_rollout(start, control), whole(began, actions)))
     for _ in range(repeats):
         seconds["engine"].append(_seconds(run, start, control))
         seconds["rollout"].append(_seconds(one_rollout, start, control))
+        seconds["environment"].append(_seconds(whole, began, actions))
     ratios = np.array(seconds["engine"]) / np.array(seconds["rollout"])
+    around = np.array(seconds["environment"]) / np.array(seconds["rollout"])
     return {
         "engine": env.physics,
         "num_envs": num_envs,
@@ -202,6 +210,8 @@ def bench_physics(task: Task, repeats: int, num_envs: int = 64, steps: int = 50)
         "one_rollout_steps_per_second": round(num_envs * steps / float(np.median(seconds["rollout"]))),
         "times_one_rollout": round(float(np.median(ratios)), 2),
         "times_one_rollout_min_max": [round(float(ratios.min()), 2), round(float(ratios.max()), 2)],
+        "environment_times_one_rollout": round(float(np.median(around)), 2),
+        "environment_times_one_rollout_min_max": [round(float(around.min()), 2), round(float(around.max()), 2)],
         "compile_seconds": figures["compile_seconds"],
     }
 
@@ -225,11 +235,13 @@ def bench_epoch(config: RunConfig, repeats: int) -> Figures:
     per_epoch = (int(state.progress.updates) - updates) / repeats
     steps = program.cycles_per_epoch * config.loop.num_envs * task.episode_steps
     median = float(np.median(seconds))
+    alone = bench_env(task, repeats, config.num_seeds * config.loop.num_envs)["steps_per_second"]
     return {
         "num_seeds": config.num_seeds,
         "compile_seconds": round(compile_seconds, 1),
         "updates_per_second_all_seeds": round(config.num_seeds * per_epoch / median, 3),
         "env_steps_per_second_all_seeds": round(config.num_seeds * steps / median, 1),
+        "environment_share": round(config.num_seeds * steps / alone / median, 3),  # of an epoch, stepped alone
         "agent_bytes_per_seed": _bytes(state.seed.agent) // config.num_seeds,
         "state_bytes_per_seed": _bytes(abstract_state(config, task)) // config.num_seeds,
     }

@@ -4,6 +4,7 @@ Nothing here changes the numbers of a run: all that does is in its state.
 """
 
 import shlex
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -158,13 +159,14 @@ class Host(ABC, Generic[Options, Evaluation]):
             while self.env_steps < config.steps:
                 before = self.env_steps
                 self.epoch()
-                last = self.env_steps >= config.steps
+                last, began = self.env_steps >= config.steps, time.monotonic()
                 if last or self._due(config.eval_every, before):
                     evaluation = self.evaluate()
+                evaluating = time.monotonic() - began
                 updates = int(self.state.progress.updates) - updates_before
                 bar.update(self.env_steps, updates, None if evaluation is None else self.success(evaluation))
                 if self.clock:
-                    self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second)
+                    self.clock.write(self.env_steps, bar.steps_per_second, bar.updates_per_second, evaluating)
                 self._save_when_due(before, last)
                 if config.media_every and (last or self._due(config.media_every, before)):
                     self.draw(self.evaluate(write=False) if evaluation is None else evaluation)

@@ -74,14 +74,17 @@ class WallClock:
         self.before = max(read_wall_seconds(folder / TIMING).values(), default=0.0)
         self.began = time.monotonic()
 
-    def write(self, step: int, steps_per_second: float, updates_per_second: float) -> None:
-        """Add a line."""
+    def write(
+        self, step: int, steps_per_second: float, updates_per_second: float, evaluation_seconds: float = 0.0
+    ) -> None:
+        """Add a line; `evaluation_seconds` of the time since the last one were the evaluation's."""
         self.lines.write(
             {
                 "step": step,
                 "fps": round(steps_per_second, 2),
                 "updates_per_second": round(updates_per_second, 3),
                 "wall_seconds": round(self.before + time.monotonic() - self.began, 2),
+                "evaluation_seconds": round(evaluation_seconds, 2),
             }
         )
 

@@ -16,14 +16,7 @@ if FLAGS not in (given := os.environ.get("XLA_FLAGS", "")):
 
 # Two workers begin with these, so that none is left alone with one of them at the end. The first two compile programs
 # that the others then find compiled.
-FIRST = (
-    "test_commands",
-    "test_curiosity_end_to_end",
-    "test_mentioned_commands",
-    "test_survival",
-    "test_notebooks",
-    "test_sweep",
-)
+FIRST = ("test_commands", "test_curiosity_end_to_end", "test_survival", "test_notebooks", "test_sweep")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

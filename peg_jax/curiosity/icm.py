@@ -22,7 +22,7 @@ from peg_jax.core.optim import Learner, OptimizerConfig, apply_gradients, init_l
 from peg_jax.core.types import Array, Key, Metrics, Params
 from peg_jax.curiosity.config import CuriosityConfig, ICMConfig
 from peg_jax.curiosity.intrinsic import Appraisal, Bonus, Judged
-from peg_jax.curiosity.networks import Convolution
+from peg_jax.curiosity.networks import Convolution, orthogonal
 from peg_jax.curiosity.rollout import Collector, Rollout
 from peg_jax.curiosity.task import Task
 
@@ -90,8 +90,8 @@ class ICM(nn.Module):
 
 
 def _two_layers(units: int, outputs: int) -> nn.Sequential:
-    hidden = nn.Dense(units, kernel_init=nn.initializers.orthogonal(_HIDDEN_GAIN))
-    return nn.Sequential([hidden, nn.relu, nn.Dense(outputs, kernel_init=nn.initializers.orthogonal(1.0))])
+    hidden = nn.Dense(units, kernel_init=orthogonal(_HIDDEN_GAIN))
+    return nn.Sequential([hidden, nn.relu, nn.Dense(outputs, kernel_init=orthogonal(1.0))])
 
 
 def num_features(config: ICMConfig) -> int:

@@ -6,6 +6,7 @@ initialisation, gain sqrt(2) in hidden layers, 0.01 for the policy's head and 1 
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -81,13 +82,28 @@ class Convolution(nn.Module):
     def __call__(self, x: Array) -> Array:
         """`[N, H, W, C] -> [N, H', W', channels]`."""
         size, channels = self.kernel, x.shape[-1]
-        flat = self.param("kernel", nn.initializers.orthogonal(HIDDEN_GAIN), (size * size * channels, self.channels))
+        flat = self.param("kernel", orthogonal(HIDDEN_GAIN), (size * size * channels, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         return convolve(x, flat.reshape(size, size, channels, -1), self.stride) + bias
 
 
+def orthogonal(gain: float) -> Callable[..., Array]:
+    """Initialiser of orthogonal kernels, times `gain` (Saxe et al. 2014).
+
+    Of several seeds in one program each draws its own after the other: jaxlib 0.10.2 hands parts of a batched QR
+    factorisation to the threads that wait for them, and two at once wait for ever on a CPU with two threads.
+    """
+    draw = nn.initializers.orthogonal(gain)
+
+    def init(key: Key, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        kernel: Array = jax.custom_batching.sequential_vmap(lambda key: draw(key, tuple(shape), dtype))(key)
+        return kernel
+
+    return init
+
+
 def _dense(units: int, gain: float) -> nn.Dense:
-    return nn.Dense(units, kernel_init=nn.initializers.orthogonal(gain))
+    return nn.Dense(units, kernel_init=orthogonal(gain))
 
 
 def make_network(config: NetworkConfig, obs_shape: Sequence[int], actions: int, discrete: bool) -> nn.Module:

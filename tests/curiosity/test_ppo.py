@@ -63,6 +63,21 @@ def test_parameter_counts(shape: tuple[int, ...], actions: int, discrete: bool, 
     assert sum(x.size for x in jax.tree.leaves(params)) == count
 
 
+def test_seeds_draw_their_kernels_one_after_the_other_and_the_same_as_alone() -> None:
+    """No factorisation in the program has a batch."""
+
+    def draw(key: jax.Array) -> jax.Array:
+        return networks.orthogonal(2.0)(key, (6, 4))
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.jit(jax.vmap(draw))
+    np.testing.assert_array_equal(together(keys), jnp.stack([jax.jit(draw)(key) for key in keys]))
+    factored = [
+        line for line in together.lower(keys).as_text().splitlines() if "geqrf" in line and "custom_call" in line
+    ]
+    assert factored and all("tensor<6x4xf32>" in line and "tensor<3x6x4xf32>" not in line for line in factored)
+
+
 def test_initialisation_has_the_published_gains() -> None:
     network = networks.make_network(NetworkConfig(), (27,), 8, False)
     params = networks.init_params(network, (27,), jax.random.key(0))["params"]

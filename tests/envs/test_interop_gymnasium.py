@@ -32,7 +32,7 @@ def test_gymnasiums_checker_accepts_point_maze(single: GymnasiumEnv) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in ("walker", "maze3d_sparse") else pytest.mark.slow)
+        pytest.param(name, marks=[] if name in ("walker", "maze3d_sparse") else pytest.mark.long)
         for name in envs.registered()
         if name != "point_maze"
     ],

@@ -35,7 +35,8 @@ def test_goals_edited_by_hand_are_named(tmp_path: Path, line: str) -> None:
 def test_the_clock_goes_on_where_it_stopped(tmp_path: Path) -> None:
     WallClock(tmp_path, None).write(10, 1.0, 2.0)
     (tmp_path / TIMING).write_text('{"step": 10, "wall_seconds": 100.0}\n{"step": 20, "wall_seconds": 200.0}\n')
-    WallClock(tmp_path, 10).write(20, 1.0, 2.0)
+    WallClock(tmp_path, 10).write(20, 1.0, 2.0, evaluation_seconds=3.0)
+    assert '"evaluation_seconds": 3.0' in (tmp_path / TIMING).read_text()
     seconds = read_wall_seconds(tmp_path / TIMING)
     assert seconds[10] == 100.0 and 100.0 <= seconds[20] < 150.0
     (tmp_path / TIMING).write_text('{"step": 10, "wall_seconds": "long"}\n')

@@ -8,7 +8,7 @@ import pytest
 from tests.experiments.pages import GUIDES, commands, mentioned
 from tests.experiments.shown import ELSEWHERE, SHORT, run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 FIRST = "python -m experiments.peg --env=point_maze --preset=smoke --logdir=runs/try"  # some others read this run
 OTHERS = ("--coordinator=", "--launcher=slurm")  # have tests of their own, with two processes and stand-ins

@@ -85,7 +85,7 @@ def test_two_processes_come_to_the_numbers_of_one_and_save_one_checkpoint(tmp_pa
     np.testing.assert_array_equal(*(jax.random.key_data(state.seed[0]) for state in (ours, saved)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("program", "options", "saved", "meet"),
     [
