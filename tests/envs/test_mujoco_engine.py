@@ -259,7 +259,7 @@ def test_in_float64_mjx_is_c_mujoco_to_rounding():
     assert found["positions"][1] < 1e-12 and found["velocities"][1] < 1e-10  # the 99th percentiles
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rollouts_of_both_engines_are_alike():
     """64 episodes of the walker, long after single ones have parted: means within two standard errors of a difference.
 

@@ -27,5 +27,8 @@ def test_devices_share_seeds_or_environments_and_the_numbers_are_those_of_one(na
     assert len(places) > 20
     for place in places:
         np.testing.assert_allclose(data[f"many {place}"], data[f"one {place}"], rtol=1e-3, atol=1e-5, err_msg=place)
+    for place in (place for place in places if place.startswith("['one']")):  # the last seed, alone
+        lane = data["one " + place.replace("['one']", "['ended']")][-1]
+        np.testing.assert_allclose(lane, data[f"one {place}"][0], rtol=1e-3, atol=1e-4, err_msg=place)
     losses = next(data[f"many {place}"] for place in places if place.startswith("['second']") and "loss" in place)
     assert len(np.unique(losses[:, -1])) == len(losses) == 8  # eight seeds, not one eight times
