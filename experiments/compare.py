@@ -83,11 +83,12 @@ def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun | Explore
         again = [seed["seed"] for seed in seeds if (config.env, method, seed["seed"]) in known]
         if again:
             raise RunError(f"seed {again[0]} of {method} was in a run before")
+        goals = read_goals(directory.seed_directories()[0] / GOALS)
         known.update((config.env, method, seed["seed"]) for seed in seeds)
         last = min(seed["env_steps"][-1] for seed in seeds)
         if last < config.steps:
             print_line(console, f"{directory.path} ends at {last:,} of {config.steps:,} steps, and so does its method")
-        return FoundRun(directory, method, seeds, *read_goals(directory.seed_directories()[0] / GOALS))
+        return FoundRun(directory, method, seeds, *goals)
 
     return read_runs(paths, read, lambda line: print_line(console, line))
 
@@ -128,14 +129,13 @@ def reference_among(methods: Sequence[str], wanted: str) -> str | None:
     """The method that others are compared with: the one called so, or the only one of that name with other options.
 
     Raises:
-        ConfigError: none or several can be meant.
+        ConfigError: the one that is wanted is none of them, or several can be meant.
     """
     name = wanted or "peg"
     meant = [name] if name in methods else [method for method in methods if method.split()[0] == name]
-    if len(meant) == 1:
-        return meant[0]
-    require(not wanted and not meant, "reference", name, f"name one of these: {', '.join(sorted(methods))}")
-    return None
+    known = f"name one of these: {', '.join(sorted(methods))}"
+    require(not wanted or len(meant) == 1, "reference", name, known)
+    return meant[0] if len(meant) == 1 else None
 
 
 def summarise(scores: dict[str, Scores], options: CompareConfig) -> dict[str, Any]:
@@ -229,7 +229,11 @@ def run(arguments: Sequence[str]) -> int:
     explorers = [run for run in runs if isinstance(run, Explorer)]
     if explorers:
         console.print(f"page   {write_study(explorers, Path(options.output), options.resamples)}", soft_wrap=True)
-    for env, scores in gather(runs, options.metric).items():
+    compared = gather(runs, options.metric)
+    for env, scores in compared.items():
+        if reference_among([*scores], options.reference) is None:
+            console.print(f"{env}: name a --reference to see how probably it is better", soft_wrap=True)
+    for env, scores in compared.items():
         last = next(iter(scores.values())).success.shape[1] - 1
         far = f"{env} has evaluation goals 0 to {last}"
         require(0 <= options.far_goal <= last, "far_goal", options.far_goal, far)

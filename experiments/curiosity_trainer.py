@@ -3,7 +3,6 @@
 import csv
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from experiments.pictures import enlarged
 from experiments.r_network_stage import load_r_networks, require_stage_memory, train_r_networks, trains_r_network
 from experiments.seeds import evaluation_keys
 from peg_jax.core.types import Key, Metrics, Params
-from peg_jax.curiosity import reachability
 from peg_jax.curiosity.evaluation import Evaluation
 from peg_jax.curiosity.training import TrainState
 from peg_jax.run.files import disk_error, replacing
@@ -125,9 +123,6 @@ class CuriosityTrainer(Host[CuriosityRunConfig, Evaluation]):
                 self.tables[index][name].write([self.env_steps], [float(values[index, split].mean())])
             scalars |= {name.replace("val_", "valid_r_"): value[index] for name, value in judged.items()}
             writer.write(self.env_steps, scalars)
-        if write and self.config.method in CURIOUS:
-            bonus = reachability.after_evaluation(self.config.reachability, self.state.seed.bonus)
-            self.state = replace(self.state, seed=replace(self.state.seed, bonus=bonus))
         return evaluation
 
     def draw(self, evaluation: Evaluation) -> None:

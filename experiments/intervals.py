@@ -1,6 +1,6 @@
-"""Intervals over seeds: stratified bootstraps as rliable computes them.
+"""Intervals over seeds: bootstraps as rliable computes them, in which a stratum is an environment.
 
-The goals of one seed are not independent, so seeds are drawn with all their goals: a stratum is an environment.
+The goals of one seed are not independent, so seeds are drawn with all their goals.
 
 Agarwal et al., "Deep RL at the Edge of the Statistical Precipice", NeurIPS 2021.
 """

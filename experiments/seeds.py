@@ -1,6 +1,5 @@
 """Several seeds in one program: their keys, functions mapped over them, and the devices that hold them."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -34,7 +33,8 @@ def seed_devices(num_seeds: int) -> int:
     Several processes must have equally many seeds each.
     """
     count = jax.process_count() if processes.several() else 1
-    return count * math.gcd(num_seeds // count, jax.local_device_count())
+    each = num_seeds // count
+    return count * max(devices for devices in range(1, jax.local_device_count() + 1) if each % devices == 0)
 
 
 def over_seeds(function: Callable[..., Any], num_seeds: int, in_axes: Any, out_axes: Any) -> Callable[..., Any]:

@@ -8,8 +8,10 @@ and `--dry-run` tells what it would take.
 import dataclasses
 import itertools
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -84,7 +86,18 @@ class Run:
         """Run it in a process of its own, what it says going to `<name>.log`; returns the exit code."""
         command = [sys.executable, "-m", f"experiments.{self.program}", *self.arguments]
         with self.logdir.with_name(f"{self.name}.log").open("a") as log:
-            return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+            return wait(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+
+
+def wait(process: subprocess.Popen[Any]) -> int:
+    """Wait for a run, handing on the warning that a job's time ends (submitit would end the run); its exit code."""
+    if threading.current_thread() is not threading.main_thread():
+        return process.wait()
+    before = signal.signal(signal.SIGUSR2, lambda number, _: process.send_signal(number))
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def expand(options: SweepConfig) -> list[tuple[str, ...]]:
@@ -215,18 +228,17 @@ def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
     """Optuna's search over ranges; its study lies in `<output>/optuna.db`, so that it goes on where it stopped.
 
     Returns:
-        The runs of all trials, also of earlier ones, and their exit codes.
+        The runs of all trials that have ended, also of earlier ones, and their exit codes.
 
     Raises:
-        ConfigError: an entry is no range, or an end of one cannot work.
+        ConfigError: an entry is no range, ends of them cannot work together, or the folder holds another search.
     """
     optuna = load("optuna")
     codes: dict[str, int] = {}
     usual = flatten(encode(PROGRAMS[options.program].parse(shlex.split(options.fixed))))
     ranges = [parse_range(entry, usual) for entry in options.search]
-    for tried in ranges:
-        for end in tried.ends():
-            make_run(options, [tried.entry(end)], options.seeds[0])
+    for corner in itertools.product(*(one.ends() for one in ranges)):
+        make_run(options, [one.entry(end) for one, end in zip(ranges, corner, strict=True)], options.seeds[0])
     Path(options.output).mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{Path(options.output).resolve() / 'optuna.db'}"
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -238,14 +250,22 @@ def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
         return float(np.mean([score(run) for run in runs]))
 
     study = optuna.create_study(study_name="sweep", storage=storage, direction="maximize", load_if_exists=True)
-    done = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+    earlier = study.user_attrs.get("search", [*options.search])
+    other = f"{options.output} holds a search of {' '.join(earlier)}; take another --output"
+    require(earlier == [*options.search], "search", " ".join(options.search), other)
+    study.set_user_attr("search", [*options.search])
+    states = optuna.trial.TrialState
+    for trial in study.get_trials(states=(states.RUNNING,)):  # was interrupted, and goes on
+        study.tell(trial.number, state=states.FAIL)
+        study.enqueue_trial(trial.params)
+    done = len(study.get_trials(deepcopy=False, states=(states.COMPLETE,)))
     study.sampler = optuna.samplers.TPESampler(seed=options.seeds[0] + done)  # or a resume would draw the same again
     study.optimize(objective, n_trials=max(0, options.trials - done))
     console.print(f"best {study.best_value:.3f} with {study.best_params}", soft_wrap=True)
-    chosen = [[one.entry(trial.params[one.option]) for one in ranges] for trial in study.trials if trial.params]
-    runs = [make_run(options, one, seed) for one in chosen for seed in options.seeds]
-    again = {run.name: run for run in runs}  # the same may have been chosen twice
-    return [(run, codes.get(run.name, 0 if run.finished else LOST)) for run in again.values()]
+    ended = [trial.params for trial in study.get_trials(states=(states.COMPLETE,))]
+    tried = [[one.entry(params[one.option]) for one in ranges] for params in ended]
+    runs = {run.name: run for entries in tried for run in (make_run(options, entries, seed) for seed in options.seeds)}
+    return [(run, codes.get(name, 0)) for name, run in runs.items()]
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -8,7 +8,8 @@ very step, at most a rollout earlier. From which step on the bonus counts is the
 Bugs of the released code, and where they are fixed; `parity` brings back those marked (P):
 
 * The R-network was trained on the mazes meant for validation, and judged on those meant for training: `r_training`.
-* (P) Training and evaluation shared one memory, so that each evaluation cleared it in mid-episode: `after_evaluation`.
+* Training and evaluation shared one memory, so that each evaluation cleared it in mid-episode: `memory`. Not brought
+  back: what is learned would depend on when one evaluates, which a resume may change.
 * Environments were reset twice, and a stray position was scored: they reset once, and `rollout` scores the position at
   the end of the step. Not brought back: of random mazes every second is as good as each, and the stray position adds at
   most one cell to the coverage of an episode.
@@ -122,14 +123,6 @@ def install(
     """The state before the first update, with another network."""
     memory = open_memories(task, config, network.variables, collector)
     return dataclasses.replace(state, network=network, memory=memory)
-
-
-def after_evaluation(config: ReachabilityConfig, state: ReachabilityState) -> ReachabilityState:
-    """The state with which training goes on when the policy was evaluated; all seeds together or one."""
-    if not config.parity:
-        return state
-    memory = dataclasses.replace(state.memory, inserted=jnp.zeros_like(state.memory.inserted))
-    return dataclasses.replace(state, memory=memory)
 
 
 def open_memories(task: Task, config: CuriosityConfig, variables: Variables, collector: Collector) -> Memory:

@@ -145,7 +145,7 @@ def count_of(share: float, config: PlannerConfig) -> int:
 
 def elite_count(config: PlannerConfig) -> int:
     """Candidates that count as elites."""
-    return max(1, count_of(config.elite_ratio, config))
+    return count_of(config.elite_ratio, config)
 
 
 def draw_elites(goals: Array, fitness: Array, key: Key, count: int) -> Array:
@@ -153,6 +153,7 @@ def draw_elites(goals: Array, fitness: Array, key: Key, count: int) -> Array:
 
     Scores of which some are negative, such as log densities, have an arbitrary zero: they are counted from the least.
     """
-    score = fitness - jnp.minimum(fitness.min(), 0.0)
+    least = jnp.min(fitness, where=jnp.isfinite(fitness), initial=0.0)  # 0, or the least of the negative ones
+    score = fitness - least
     chosen = jax.random.categorical(key, jnp.log(jnp.maximum(score, 1e-6)), shape=(count,))
     return goals[chosen]

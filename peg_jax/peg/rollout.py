@@ -220,7 +220,10 @@ def _random_action(task: Task, num_envs: int, key: Key) -> Array:
 
 
 def achievements(task: Task, obs: Array, goal: Array) -> Metrics:
-    """`max_train_metric_<name>`: share of episodes `obs [T, E, D]` in which success toward `goal [E, D]` ever held."""
+    """`max_train_metric_<name>`: share of episodes `obs [T, E, D]` in which success toward `goal [E, D]` ever held.
+
+    Episodes of the explorer alone count with the environment's own goal, to which they were not sent.
+    """
     held = task.env.success(task.env.achieved_goal(obs), goal)
     return {f"max_train_metric_{name}": value.any(axis=0).mean() for name, value in held.items()}
 

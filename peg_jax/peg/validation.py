@@ -230,7 +230,7 @@ def _validate_planner(planner: PlannerConfig, episode_steps: int, goal_size: int
         "it is a share of the candidates, greater than 0 and at most 1; for example 0.2",
     )
     require(
-        planner.elite_ratio * planner.candidates >= 1.0,
+        count_of(planner.elite_ratio, planner) >= 1,
         "planner.elite-ratio",
         planner.elite_ratio,
         f"it leaves no elite among {planner.candidates} candidates; use at least {_least_share(planner.candidates):g}",

@@ -137,13 +137,6 @@ def test_an_untrained_network_is_paid_for_alike_and_stays_as_it_was() -> None:
     assert (second.bonus[:2, ROUND - STEPS - 1 :] != 0).any()
 
 
-@pytest.mark.parametrize("parity", [False, True])
-def test_with_parity_an_evaluation_clears_the_memories_of_training(eco: Ran, parity: bool) -> None:
-    config = dataclasses.replace(NUMBERS, parity=parity)
-    after = reachability.after_evaluation(config, eco[2].state)
-    assert (after.memory.size == (0 if parity else 6)).all()
-
-
 def test_with_ec_the_bonus_counts_from_the_first_step_on() -> None:
     start, first, second = run(KEYS, online=False)
     assert (np.abs(first.bonus[:2]) <= 0.5).all() and (first.bonus[:2] != 0).all()

@@ -385,7 +385,8 @@ def test_without_gl_libraries_mujoco_is_imported_all_the_same(asked, lacking):
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120, capture_output=True, text=True)
     assert done.stdout == "[None, None]\n"
     (advice,) = [line for line in done.stderr.splitlines() if "pictures are drawn from arrays" in line]
-    assert f"({asked or 'egl'} lacks {lacking[0]}.so" in advice and "libegl1 libopengl0" in advice
+    assert f"({asked or 'egl'} lacks " in advice and "libegl1 libopengl0" in advice
+    assert all(name.rstrip(".") in advice for name in lacking)
 
 
 @pytest.mark.skipif(not hasattr(mujoco, "Renderer"), reason="built without a renderer")

@@ -63,9 +63,15 @@ def curious(method: str) -> Program:
         epoch,
         curiosity_training.SEED_AXES,
         partial(curiosity_program.env_axes, CuriosityRunConfig(method=method)),
-        lambda seed: seed.learner,
+        partial(_learned, method),
         lambda seed: seed.collector.obs,
     )
+
+
+def _learned(method: str, seed: Any) -> Any:
+    """With ECO what its bonus is made of as well."""
+    bonus = seed.bonus
+    return (seed.learner, bonus.network.variables, bonus.memory, bonus.history) if method != "ppo" else seed.learner
 
 
 def peg() -> Program:

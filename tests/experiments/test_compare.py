@@ -72,13 +72,14 @@ def test_figures_of_a_method(summary: dict) -> None:
 def test_what_cannot_be_compared_or_would_count_twice_is_named(folder: Path, tmp_path: Path) -> None:
     write_run(tmp_path / "a", "peg", 0, constant(0, 0, 1), steps=5000)
     write_run(tmp_path / "b", "peg", 0, constant(1, 1, 1))
+    write_run(tmp_path / "e", "peg", 1, constant(1, 1, 1))  # takes the place of c and d
     for name, lost in (("c", "goals"), ("d", "timing")):
         write_run(tmp_path / name, "peg", 1, constant(1, 1, 1))
         (tmp_path / name / f"{lost}.jsonl").write_text("")
     (tmp_path / "c" / "goals.jsonl").unlink()
     said = StringIO()
     runs = compare.find_runs([str(tmp_path)], Console(file=said, width=400))
-    assert [run.directory.path.name for run in runs] == ["a"]
+    assert [run.directory.path.name for run in runs] == ["a", "e"]
     first, *skipped = said.getvalue().splitlines()
     assert first.endswith("a ends at 3,000 of 5,000 steps, and so does its method")
     assert ["seed 0 of peg was in a run before" in line for line in skipped] == [True, False, False]
@@ -111,7 +112,9 @@ def test_the_reference_is_found_by_its_name_alone_if_that_is_clear() -> None:
     assert compare.reference_among(["mega", "peg --preset=smoke"], "") == "peg --preset=smoke"
     assert compare.reference_among(["mega", "lexa"], "") is None
     assert compare.reference_among(["mega --planner.candidates=5", "peg"], "mega") == "mega --planner.candidates=5"
-    for wanted, methods in (("pegg", ["mega", "peg"]), ("", ["peg --seed-mega=0", "peg --seed-mega=1"])):
+    several = ["peg --seed-mega=0", "peg --seed-mega=1"]
+    assert compare.reference_among(several, "") is None
+    for wanted, methods in (("pegg", ["mega", "peg"]), ("peg", several)):
         with pytest.raises(ConfigError, match=r"--reference=pegg? cannot work: name one of these: (mega, )?peg"):
             compare.reference_among(methods, wanted)
 

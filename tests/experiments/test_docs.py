@@ -24,7 +24,8 @@ from experiments.sweep import SweepConfig
 from experiments.visualize_curiosity import VisualizeConfig
 from peg_jax.peg.methods import METHODS
 from peg_jax.run.config_json import encode, flatten
-from tests.experiments.pages import BENCHMARKS, DOCS, GUIDES, PAGES, README, ROOT, blocks, mentioned, options
+from tests.experiments.pages import BENCHMARKS, DOCS, GUIDES, PAGES, README, ROOT, blocks, commands, mentioned, options
+from tests.experiments.shown import ELSEWHERE, SHORT
 
 TARGETS = re.compile(r"^make (\w+)", re.MULTILINE)
 
@@ -61,6 +62,11 @@ def test_what_is_only_mentioned_is_understood(command: str) -> None:
     kinds = vars(importlib.import_module(module)).items()
     (kind,) = (kind for title, kind in kinds if title.endswith("Config") and kind.__module__ == module)
     parse(kind, [word for word in arguments if word != "--help"], kind())
+
+
+def test_commands_that_are_run_at_a_small_size_are_those_of_pages() -> None:
+    shown = {*commands(), *(command for page in GUIDES for command in mentioned(page))}
+    assert shown >= {*SHORT, *ELSEWHERE}
 
 
 KINDS = (RunConfig, CuriosityRunConfig, SweepConfig, CompareConfig, EvaluateConfig, ExportConfig, VisualizeConfig)

@@ -89,7 +89,7 @@ def test_two_processes_come_to_the_numbers_of_one_and_save_one_checkpoint(tmp_pa
 @pytest.mark.parametrize(
     ("program", "options", "saved", "meet"),
     [
-        ("peg", ["--method=random_goals"], (800, 1000), by_slurm),
+        ("peg", [], (800, 1000), by_slurm),
         ("episodic_curiosity", ["--scenario=noreward", "--method=ppo", "--steps=1024"], (512, 1024), on_a_free_port),
     ],
 )

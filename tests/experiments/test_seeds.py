@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.seeds import seed_devices
+
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("seeds", "devices"), [(8, 8), (10, 5), (3, 3), (7, 7), (11, 1), (1, 1)])
+def test_as_many_of_eight_devices_take_part_as_can_hold_equally_many_seeds(
+    seeds: int, devices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jax.local_device_count", lambda: 8)
+    assert seed_devices(seeds) == devices
 
 
 @pytest.mark.parametrize("name", ["ppo", "eco", "peg"])
@@ -27,7 +37,9 @@ def test_devices_share_seeds_or_environments_and_the_numbers_are_those_of_one(na
     assert len(places) > 20
     for place in places:
         np.testing.assert_allclose(data[f"many {place}"], data[f"one {place}"], rtol=1e-3, atol=1e-5, err_msg=place)
-    for place in (place for place in places if place.startswith("['one']")):  # the last seed, alone
+    alone = [place for place in places if place.startswith("['one']")]
+    assert alone
+    for place in alone:  # the last seed's
         lane = data["one " + place.replace("['one']", "['ended']")][-1]
         np.testing.assert_allclose(lane, data[f"one {place}"][0], rtol=1e-3, atol=1e-4, err_msg=place)
     losses = next(data[f"many {place}"] for place in places if place.startswith("['second']") and "loss" in place)

@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import threading
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -103,6 +106,16 @@ def test_a_dry_run_tells_hours_and_memory_and_starts_nothing(tmp_path: Path) -> 
     assert "1 at a time" in said
     _, said = start("--program=episodic_curiosity", "--fixed=--preset=smoke", f"--output={study}", "--dry-run")
     assert "0.0 device-hours, without 1 run of unknown speed" in said
+
+
+def test_a_warning_that_time_ends_reaches_the_run_which_may_save() -> None:
+    saves = "import signal, sys, time; signal.signal(signal.SIGUSR2, lambda *_: sys.exit(75)); print(flush=True)"
+    process = subprocess.Popen([sys.executable, "-c", f"{saves}; time.sleep(60)"], stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline()
+    before = signal.getsignal(signal.SIGUSR2)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR2)).start()
+    assert sweep.wait(process) == 75
+    assert signal.getsignal(signal.SIGUSR2) == before
 
 
 class Trial:
@@ -230,6 +243,10 @@ def test_a_search_scores_its_trials_by_their_success_and_goes_on_where_it_stoppe
     assert len(list(tmp_path.glob("*/config.json"))) == 1
     code, said = start(*arguments, "--trials=2")
     assert code == 0
+    with pytest.raises(
+        ConfigError, match=r"holds a search of agent.imagination.discount=0.9:0.99; take another --output"
+    ):
+        sweep.run(["--search", "agent.imagination.discount=0.9:0.98", *arguments[2:]])
     assert said.count("seed=0 │ success") == 2 and "best " in said  # the trial of the first command, too
     assert len(list(tmp_path.glob("*/config.json"))) == 2
 
