@@ -69,9 +69,11 @@ def curious(method: str) -> Program:
 
 
 def _learned(method: str, seed: Any) -> Any:
-    """With ECO what its bonus is made of as well."""
-    bonus = seed.bonus
-    return (seed.learner, bonus.network.variables, bonus.memory, bonus.history) if method != "ppo" else seed.learner
+    """With ECO also what lies divided by environments: its history, and which steps its memory holds."""
+    if method == "ppo":
+        return seed.learner
+    memory = seed.bonus.memory
+    return seed.learner, seed.bonus.history, memory.inserted, memory.entries.step
 
 
 def peg() -> Program:
