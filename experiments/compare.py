@@ -52,6 +52,7 @@ class FoundRun(NamedTuple):
     """A run with its evaluations."""
 
     directory: RunDirectory
+    env: str
     method: str  # with the options that differ from its preset's
     seeds: list[Evidence]
     goal_steps: np.ndarray  # [n] when the first seed was given its goals
@@ -88,7 +89,7 @@ def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun | Explore
         last = min(seed["env_steps"][-1] for seed in seeds)
         if last < config.steps:
             print_line(console, f"{directory.path} ends at {last:,} of {config.steps:,} steps, and so does its method")
-        return FoundRun(directory, method, seeds, *goals)
+        return FoundRun(directory, config.env, method, seeds, *goals)
 
     return read_runs(paths, read, lambda line: print_line(console, line))
 
@@ -101,9 +102,8 @@ def gather(runs: Sequence[FoundRun | Explorer], metric: str) -> dict[str, dict[s
     """
     members: dict[tuple[str, str], list[FoundRun]] = defaultdict(list)
     for run in runs:
-        if isinstance(run, Explorer):
-            continue
-        members[run.directory.read_config_as(RunConfig).env, run.method].append(run)
+        if isinstance(run, FoundRun):
+            members[run.env, run.method].append(run)
     scores: dict[str, dict[str, Scores]] = defaultdict(dict)
     for (env, method), group in sorted(members.items()):
         scores[env][method] = _stack(group, metric)

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter
 from experiments.pictures import map_background
 from peg_jax.core.environment import Task
 from peg_jax.run.files import replacing
-from peg_jax.run.plots import DOTS_PER_INCH, STEPS_LABEL, colours, style
+from peg_jax.run.plots import DOTS_PER_INCH, STEPS_LABEL, colours, legend_columns, style
 
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray]  # steps [T], aggregate [T], interval [2, T]
 
@@ -49,7 +49,8 @@ def curves(
         for method, (steps, value, bounds) in lines.items():
             (drawn[method],) = axes.plot(steps, value, color=colour_of[method])
             axes.fill_between(steps, *bounds, color=colour_of[method], alpha=0.2, linewidth=0)
-    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=min(5, len(drawn)), frameon=False)
+    columns = legend_columns([*drawn], figure.get_figwidth())
+    figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=columns, frameon=False)
     _save(figure, path)
 
 

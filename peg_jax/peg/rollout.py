@@ -140,7 +140,7 @@ def switch(state: RolloutState, steps_left: Array, limit: int, threshold: Array 
     """
     going = ~state.exploring
     go_steps = state.go_steps + going
-    reached = going & (steps_left < threshold) & (jnp.asarray(threshold) >= 0)
+    reached = going & (steps_left < threshold) & (threshold >= 0)
     return dataclasses.replace(
         state,
         is_first=jnp.zeros_like(state.is_first),

@@ -1,6 +1,6 @@
 """Figures of a run, drawn from arrays alone. Each function writes a PNG and returns its pixels for TensorBoard."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +49,7 @@ def learning_curves(
     places = {label: place for curves in panels.values() for place, label in enumerate(curves)}
     labels = list(places)
     width = 4.2 * columns
-    beside = max(1, int(width / (0.6 + 0.085 * max(map(len, labels), default=0))))  # labels, by their letters' width
+    beside = legend_columns(labels, width)
     bottom = 0.8 + 0.25 * ((len(labels) - 1) // beside)  # room for each further row of the legend
     height = 2.9 * rows - 0.5 + bottom
     figure = figure_of(width, height, layout=None)  # equal panels need no search for a layout, which takes seconds
@@ -71,8 +71,14 @@ def learning_curves(
             axes.set(xticks=[], yticks=[])
     if len(labels) > 1:
         handles = [Line2D([], [], color=colour_of[label], lw=2, label=label) for label in labels]
-        figure.legend(handles=handles, loc="lower center", ncols=min(len(labels), beside), frameon=False)
+        figure.legend(handles=handles, loc="lower center", ncols=beside, frameon=False)
     return finish(figure, path)
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many of a legend's labels fit beside each other, by the width of their letters, into `width` inches."""
+    fits = int(width / (0.6 + 0.085 * max(map(len, labels), default=0)))
+    return max(1, min(len(labels), fits))
 
 
 def goal_map(

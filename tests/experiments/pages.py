@@ -22,10 +22,15 @@ def commands() -> list[str]:
     return list(dict.fromkeys(line.split(" #")[0].strip() for line in lines if line.startswith("python ")))
 
 
+def inline(page: Path) -> list[str]:
+    """What stands in code within a page's sentences."""
+    sentences = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    return [" ".join(found.split()) for found in re.findall(r"`([^`]+)`", sentences)]
+
+
 def options(page: Path) -> list[str]:
     """What a page's sentences name of command lines, each beginning with an option."""
-    text = re.sub(r"```\w*\n.*?```", "", page.read_text(), flags=re.DOTALL)
-    return [" ".join(found.split()) for found in re.findall(r"`(--[^`]+)`", text)]
+    return [found for found in inline(page) if found.startswith("--")]
 
 
 def mentioned(page: Path) -> list[str]:
@@ -33,8 +38,7 @@ def mentioned(page: Path) -> list[str]:
     text = re.sub(r"```bash\n.*?```", "", page.read_text(), flags=re.DOTALL)
     fences = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
     lines = [line.strip() for fence in fences for line in fence.replace("\\\n", " ").splitlines()]
-    inline = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    found = [" ".join(command.split(" #")[0].split()) for command in (*lines, *inline)]
+    found = [" ".join(command.split(" #")[0].split()) for command in (*lines, *inline(page))]
     return [
         command for command in found if command.startswith("python -m experiments.") and not INCOMPLETE.search(command)
     ]
