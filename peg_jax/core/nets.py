@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from peg_jax.core.remat import keep
+from peg_jax.core.sine import cosine, sine
 from peg_jax.core.types import Array, Key, Params, ScoreFn
 
 
@@ -28,7 +29,7 @@ def elu_and_sines(z: Array, scale: float) -> Array:
 
     Walls are abrupt: with sines one layer can be fine-grained in its inputs.
     """
-    return jnp.concatenate([elu(z), jnp.sin(scale * z)], axis=-1)
+    return jnp.concatenate([elu(z), sine(scale * z)], axis=-1)
 
 
 def fourier_features(x: Array, octaves: int, period: Array | float) -> Array:
@@ -40,7 +41,7 @@ def fourier_features(x: Array, octaves: int, period: Array | float) -> Array:
     if octaves == 0:
         return x
     angles = x[..., None] * (2.0 * jnp.pi / period) * 2.0 ** jnp.arange(octaves)
-    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+    waves = jnp.concatenate([sine(angles), cosine(angles)], axis=-1)
     return jnp.concatenate([x, waves.reshape(*x.shape[:-1], -1)], axis=-1)
 
 

@@ -1,0 +1,47 @@
+"""Sine and cosine that a compiler can vectorise.
+
+On a CPU XLA calls the C library for the sine of each element: 15 to 21 ns, where a `tanh` takes 0.6 and these take 0.7
+and 1.2. Training PEG's `fast` preset on Point Maze spent 27% of its time there.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from peg_jax.core.types import Array
+
+# Pi in three parts, the first short enough that its products with whole numbers are exact (Cody and Waite, 1980).
+_PI = (3.140625, 9.67025756835938e-4, 6.2771141529083e-7)
+# (sin(r) / r - 1) / s as a polynomial of s = r^2, highest power first: minimax on [-pi / 2, pi / 2], 6e-9 off.
+_SERIES = (2.605780537123792e-6, -1.9809602235909551e-4, 8.33306647837162e-3, -0.16666659712791443)
+
+
+@jax.custom_jvp
+def sine(x: Array) -> Array:
+    """`sin(x)`, computed in float32: within 2e-7 for `|x| <= 1,000`, 5e-7 up to 10,000, and less exact beyond."""
+    half_turns = jnp.round(x.astype(jnp.float32) / jnp.pi)
+    return _near_zero(x, half_turns, half_turns)
+
+
+@jax.custom_jvp
+def cosine(x: Array) -> Array:
+    """`cos(x)`, as exact as `sine`."""
+    half_turns = jnp.round(x.astype(jnp.float32) / jnp.pi - 0.5)
+    return -_near_zero(x, half_turns + 0.5, half_turns)
+
+
+def _near_zero(x: Array, zero: Array, half_turns: Array) -> Array:
+    """`(-1)^half_turns sin(x - zero pi)` where the difference is a quarter turn at most."""
+    r = ((x.astype(jnp.float32) - zero * _PI[0]) - zero * _PI[1]) - zero * _PI[2]
+    series = jnp.polyval(jnp.asarray(_SERIES), r * r, unroll=len(_SERIES))
+    odd = half_turns - 2.0 * jnp.floor(0.5 * half_turns)
+    return ((1.0 - 2.0 * odd) * (r + r * r * r * series)).astype(x.dtype)
+
+
+@sine.defjvp
+def _sine_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return sine(primals[0]), tangents[0] * cosine(primals[0])
+
+
+@cosine.defjvp
+def _cosine_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return cosine(primals[0]), -tangents[0] * sine(primals[0])
