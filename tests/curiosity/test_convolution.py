@@ -28,3 +28,14 @@ def test_value_and_gradients_are_those_of_xla(size: int, stride: int) -> None:
         both.append((value, *back(jnp.cos(value))))
     for mine, expected in zip(both[1], both[0], strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_of_many_seeds_are_those_of_each() -> None:
+    x = jax.random.normal(jax.random.key(0), (3, 2, 8, 8, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 4, 4, 3, 5))
+    gradients = jax.grad(lambda x, kernel: jnp.sum(jnp.sin(convolve(x, kernel, 2))), argnums=(0, 1))
+    together = jax.jit(jax.vmap(gradients))(x, kernel)
+    for seed in range(3):
+        alone = gradients(x[seed], kernel[seed])
+        for mine, expected in zip(jax.tree.map(lambda leaf, i=seed: leaf[i], together), alone, strict=True):
+            np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-5)
