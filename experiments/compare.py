@@ -18,7 +18,8 @@ from experiments import compare_plots
 from experiments.cli import main, parse
 from experiments.compare_curiosity import Explorer, read_explorer, write_study
 from experiments.config import RunConfig
-from experiments.evidence import Evidence, collect
+from experiments.evidence import collect
+from experiments.evidence_page import Evidence
 from experiments.extras import load
 from experiments.find import read_runs
 from experiments.intervals import interval, probability_of_improvement

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.curiosity_places import AWAY
-from experiments.evidence import shared_steps
+from experiments.evidence_page import shared_steps
 from peg_jax.run.files import RunError
 from peg_jax.run.plots import learning_curves
 

@@ -1,30 +1,32 @@
 """Methods side by side, at equal budgets and with intervals over seeds, for the page of `experiments.evidence`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.intervals import interval
-from experiments.success import measure
+from experiments.random_policy import NAME
+from experiments.success import CLOSEST, measure
 
 RESAMPLES = 2_000
 LATE = 4  # evaluations
 FAR = "goal 0"
 EXPLANATION = (
     "Up to the last evaluation that every seed has, {steps:,} steps: the mean over all evaluations (area under the",
-    f"curve) for all goals and for {FAR}, the mean over the last {LATE} evaluations for {FAR}, and the share of seeds",
-    f"that ever reached {FAR} in nine of ten episodes. In brackets 95 % intervals, a bootstrap over the seeds.",
+    f"curve) for all goals and for {FAR}, the mean over the last {LATE} evaluations for {FAR}, the share of seeds that",
+    f"ever reached {FAR} in nine of ten episodes, and how near the goals the last {LATE} evaluations came, in the",
+    "goals' units and the mean of all. In brackets 95 % intervals, a bootstrap over the seeds.",
 )
 
 
-def side_by_side(groups: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Lines of a section, one row per group of evidence; none where there is nothing to compare."""
+def side_by_side(groups: Mapping[str, Mapping[str, Any]], control: Mapping[str, Any] | None = None) -> list[str]:
+    """Lines of a section, one row per group of evidence and one of the control; none where nothing can be compared."""
     steps = [set(seed["env_steps"]) for group in groups.values() for seed in group["seeds"]]
     shared = np.array(sorted(set.intersection(*steps)))
     if len(groups) < 2 or not len(shared):
         return []
-    heads = ["method", "seeds", "all goals", FAR, f"{FAR}, late", f"{FAR} at 0.9"]
+    heads = ["method", "seeds", "all goals", FAR, f"{FAR}, late", f"{FAR} at 0.9", "nearest, late"]
     return [
         "## Side by side",
         "",
@@ -32,22 +34,32 @@ def side_by_side(groups: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "",
         "| " + " | ".join(heads) + " |",
         "|---" * len(heads) + "|",
-        *(_row(name, np.stack([_reached(seed, shared) for seed in group["seeds"]])) for name, group in groups.items()),
+        *(_row(name, group["seeds"], shared) for name, group in groups.items()),
+        *([_control(control)] if control else []),
         "",
     ]
 
 
-def _reached(seed: Mapping[str, Any], shared: np.ndarray) -> np.ndarray:
-    """Success of a seed, `[T, G]`, at the shared steps."""
-    return np.asarray(seed[measure(seed)])[np.isin(seed["env_steps"], shared)]
-
-
-def _row(name: str, reached: np.ndarray) -> str:
-    """A row of the table, of success `[seeds, T, G]`."""
-    far = reached[..., 0]
+def _row(name: str, seeds: Sequence[Mapping[str, Any]], shared: np.ndarray) -> str:
+    """A row of the table, of the evaluations at the `shared` steps."""
+    at = [np.isin(seed["env_steps"], shared) for seed in seeds]
+    reached = np.stack([np.asarray(seed[measure(seed)])[kept] for seed, kept in zip(seeds, at, strict=True)])
+    far = reached[..., 0]  # [seeds, T]
     scores = (reached.mean(axis=(1, 2)), far.mean(axis=1), far[:, -LATE:].mean(axis=1))
-    cells = [name, str(len(reached)), *map(_with_interval, scores), f"{(far.max(axis=1) >= 0.9).mean():.2f}"]
+    cells = [name, str(len(seeds)), *map(_with_interval, scores), f"{(far.max(axis=1) >= 0.9).mean():.2f}"]
+    if all(CLOSEST in seed for seed in seeds):
+        nearest = np.stack([np.asarray(seed[CLOSEST])[kept] for seed, kept in zip(seeds, at, strict=True)])
+        cells.append(_with_interval(nearest[:, -LATE:].mean(axis=(1, 2))))
+    else:
+        cells.append("")
     return "| " + " | ".join(cells) + " |"
+
+
+def _control(control: Mapping[str, Any]) -> str:
+    """The row of the policy that does not learn."""
+    reached = control[measure(control)]
+    cells = [f"{np.mean(reached):.2f}", *2 * [f"{reached[0]:.2f}"], "", f"{np.mean(control[CLOSEST]):.2f}"]
+    return "| " + " | ".join([NAME, "", *cells]) + " |"
 
 
 def _with_interval(scores: np.ndarray) -> str:

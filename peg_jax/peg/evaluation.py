@@ -1,4 +1,7 @@
-"""Evaluation: the achiever's mode action toward every evaluation goal."""
+"""Evaluation: the achiever's mode action toward every evaluation goal, and random actions for comparison."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,7 @@ from peg_jax.peg import world_model
 from peg_jax.peg.agent import AgentState, make_achiever
 from peg_jax.peg.config import PEGConfig
 from peg_jax.peg.networks import make_networks
-from peg_jax.peg.rollout import task_spec
+from peg_jax.peg.rollout import random_action, task_spec
 from peg_jax.peg.rssm import Latent, observe_step, zero_latent
 
 
@@ -24,6 +27,10 @@ class Evaluation:
     reward: Array  # float32 [G], mean of the environment's rewards, summed over an episode
     obs: Array  # [T+1, G, D], trajectories of the first episode of each goal
     goal: Array  # [G, D], their goals
+
+
+Memory = Any  # what a policy carries from step to step, a pytree
+ActFn = Callable[[Memory, Array, Sequence[Key]], tuple[Memory, Array]]  # memory, obs [N, D], two keys -> action [N, A]
 
 
 def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats: int = 1) -> Evaluation:
@@ -41,35 +48,54 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
     """
     nets = make_networks(config.agent, task_spec(task))
     params = agent.model
+
+    def begin(goal: Array) -> tuple[Memory, ActFn]:
+        achiever = make_achiever(config.agent, nets, agent, world_model.encode(nets, params, goal), evaluated=True)
+
+        def act(memory: tuple[Latent, Array, Array], obs: Array, keys: Sequence[Key]) -> tuple[Memory, Array]:
+            latent, action, is_first = memory
+            embed = world_model.encode(nets, params, obs)
+            latent, _ = observe_step(nets.rssm, params["rssm"], latent, action, embed, is_first, keys[0])
+            action = achiever(latent.feature, keys[1]).astype(jnp.float32)
+            return (latent, action, jnp.zeros_like(is_first)), action
+
+        count = goal.shape[0]
+        nothing = jnp.zeros((count, task.action_size))
+        return (zero_latent(config.agent.world_model, (count,)), nothing, jnp.ones(count, bool)), act
+
+    return _play(task, begin, key, repeats)
+
+
+def evaluate_random(task: Task, key: Key, repeats: int = 1) -> Evaluation:
+    """The control: uniformly random actions toward the same goals."""
+
+    def begin(goal: Array) -> tuple[Memory, ActFn]:
+        return (), lambda memory, obs, keys: (memory, random_action(task, obs.shape[0], keys[1]))
+
+    return _play(task, begin, key, repeats)
+
+
+def _play(task: Task, begin: Callable[[Array], tuple[Memory, ActFn]], key: Key, repeats: int) -> Evaluation:
+    """Whole episodes; `begin(goal [N, D])` is what a policy remembers at first and how it acts."""
     num_goals = task.env.eval_goals(task.params).shape[0]
     reset_key, run_key = jax.random.split(key)
     index = jnp.tile(jnp.arange(num_goals), repeats)
     reset_keys = jax.random.split(reset_key, index.shape[0])
     obs, env_state = jax.vmap(task.env.reset_to_eval_goal, in_axes=(0, 0, None))(reset_keys, index, task.params)
     goal = jax.vmap(task.env.desired_goal)(env_state)
-    goal_embed = world_model.encode(nets, params, goal)
-    achiever = make_achiever(config.agent, nets, agent, goal_embed, evaluated=True)
+    memory, act = begin(goal)
 
-    def step(carry: tuple[EnvState, Array, Latent, Array, Array], key: Key) -> tuple[tuple, tuple[Array, Array]]:
-        env_state, obs, latent, action, is_first = carry
-        filter_key, action_key, env_key = jax.random.split(key, 3)
-        embed = world_model.encode(nets, params, obs)
-        latent, _ = observe_step(nets.rssm, params["rssm"], latent, action, embed, is_first, filter_key)
-        action = achiever(latent.feature, action_key).astype(jnp.float32)
+    def step(carry: tuple[EnvState, Array, Memory], key: Key) -> tuple[tuple, tuple[Array, Array]]:
+        env_state, obs, memory = carry
+        *act_keys, env_key = jax.random.split(key, 3)
+        memory, action = act(memory, obs, act_keys)
         obs, env_state, reward, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, index.shape[0]), env_state, jax.vmap(task.env_action)(action), task.params
         )
-        return (env_state, obs, latent, action, jnp.zeros_like(is_first)), (obs, reward)
+        return (env_state, obs, memory), (obs, reward)
 
-    count = index.shape[0]
-    start = (
-        env_state,
-        obs,
-        zero_latent(config.agent.world_model, (count,)),
-        jnp.zeros((count, task.action_size)),
-        jnp.ones(count, bool),
-    )
-    _, (visited, rewards) = jax.lax.scan(step, start, jax.random.split(run_key, task.episode_steps))
+    keys = jax.random.split(run_key, task.episode_steps)
+    _, (visited, rewards) = jax.lax.scan(step, (env_state, obs, memory), keys)
     return _summarise(task, obs, visited, rewards, goal, num_goals)
 
 

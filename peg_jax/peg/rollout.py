@@ -181,7 +181,7 @@ def _act(
     explorer = actor_critic.make_policy(nets.explorer, agent.explorer.actor.params, config.explorer)
     go = achiever(latent.feature, go_key)
     explore = explorer(latent.feature).sample_action(explore_key)
-    explore = jnp.where(state.wild[:, None], _random_action(task, state.wild.shape[0], random_key), explore)
+    explore = jnp.where(state.wild[:, None], random_action(task, state.wild.shape[0], random_key), explore)
     return jnp.where(state.exploring[:, None], explore, go)
 
 
@@ -203,7 +203,7 @@ def random_episodes(task: Task, num_envs: int, key: Key) -> Episode:
 
     def step(env_state: EnvState, key: Key) -> tuple[EnvState, Episode]:
         action_key, env_key = jax.random.split(key)
-        action = _random_action(task, num_envs, action_key)
+        action = random_action(task, num_envs, action_key)
         obs, env_state, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, num_envs), env_state, jax.vmap(task.env_action)(action), task.params
         )
@@ -213,7 +213,8 @@ def random_episodes(task: Task, num_envs: int, key: Key) -> Episode:
     return assemble(obs, records, goal)
 
 
-def _random_action(task: Task, num_envs: int, key: Key) -> Array:
+def random_action(task: Task, num_envs: int, key: Key) -> Array:
+    """Uniform in [-1, 1], `[num_envs, A]`, or one-hot where the actions are discrete."""
     if task.discrete:
         return jax.nn.one_hot(jax.random.randint(key, (num_envs,), 0, task.action_size), task.action_size)
     return jax.random.uniform(key, (num_envs, task.action_size), minval=-1.0, maxval=1.0)

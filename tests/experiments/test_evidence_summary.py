@@ -21,8 +21,8 @@ def test_methods_are_compared_over_the_evaluations_that_all_seeds_have() -> None
     }
     lines = side_by_side(groups)
     # (0 + 0.5 + 3) / 5 = 0.7 toward goal 0, 3.5 / 4 of it late, with the near goal 0.85; equal seeds leave no doubt.
-    assert "| quick | 2 | 0.85 (0.85, 0.85) | 0.70 (0.70, 0.70) | 0.88 (0.88, 0.88) | 1.00 |" in lines
-    assert "| slow | 1 | 0.44 | 0.08 | 0.10 | 0.00 |" in lines
+    assert "| quick | 2 | 0.85 (0.85, 0.85) | 0.70 (0.70, 0.70) | 0.88 (0.88, 0.88) | 1.00 |  |" in lines
+    assert "| slow | 1 | 0.44 | 0.08 | 0.10 | 0.00 |  |" in lines
     assert any("50 steps" in line for line in lines)
 
 
@@ -31,7 +31,17 @@ def test_intervals_are_over_seeds() -> None:
         "apart": {"seeds": [seed(i, [10], [float(i)], 0.5) for i in (0, 1)]},
         "other": {"seeds": [seed(0, [10], [0.0], 0.5)]},
     }
-    assert "| apart | 2 | 0.50 (0.25, 0.75) | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 0.50 |" in side_by_side(groups)
+    assert "| apart | 2 | 0.50 (0.25, 0.75) | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 0.50 |  |" in side_by_side(groups)
+
+
+def test_distances_and_a_control_stand_beside_them() -> None:
+    steps = [10, 20, 30, 40, 50]
+    near = seed(0, steps, [0.0] * 5, 0.5) | {"closest": [[9.0, 9.0], [4.0, 2.0], [4.0, 2.0], [4.0, 2.0], [4.0, 0.0]]}
+    control = {"env": "point_maze", "episodes": 32, "success": [0.0, 0.25], "closest": [8.0, 3.0]}
+    lines = side_by_side({"a": {"seeds": [near]}, "b": {"seeds": [seed(0, steps, [0.0] * 5, 0.0)]}}, control)
+    assert "| a | 1 | 0.25 | 0.00 | 0.00 | 0.00 | 2.75 |" in lines  # the last four evaluations
+    assert "| b | 1 | 0.00 | 0.00 | 0.00 | 0.00 |  |" in lines
+    assert "| random_policy |  | 0.12 | 0.00 | 0.00 |  | 5.50 |" in lines
 
 
 def test_a_single_method_or_other_steps_leave_nothing_to_compare() -> None:

@@ -33,6 +33,16 @@ def evaluated() -> Evaluation:
     return evaluate(tiny.config())
 
 
+def test_the_control_acts_at_random_in_the_same_episodes(evaluated: Evaluation) -> None:
+    control = jax.jit(lambda key: evaluation.evaluate_random(TASK, key, REPEATS))(jax.random.key(0))
+    np.testing.assert_array_equal(control.obs[0], evaluated.obs[0])
+    np.testing.assert_array_equal(control.goal, evaluated.goal)
+    moves = np.diff(control.obs, axis=0)
+    assert np.abs(moves).max() <= 0.1 + 1e-6
+    assert (np.sign(moves).sum(axis=(0, 1)) != moves.shape[0] * moves.shape[1]).all()
+    assert 0.04 < moves.std() < 0.08  # uniform actions have 0.1 / sqrt(3)
+
+
 def test_the_modes_are_executed_and_the_trajectories_kept(evaluated: Evaluation) -> None:
     assert evaluated.obs.shape == (9, 2, 2)
     np.testing.assert_allclose(

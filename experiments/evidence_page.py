@@ -1,0 +1,126 @@
+"""The page and the curves of a folder of evidence, made from its files alone."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import random_policy
+from experiments.evidence_summary import side_by_side
+from experiments.success import CLOSEST, measure
+from peg_jax.run.files import RunError
+from peg_jax.run.plots import Curve, learning_curves
+
+Evidence = dict[str, Any]
+ALL, FAR, NEAREST = "mean of all goals", "goal 0", "closest to the goals, mean"  # panels
+SOLVED = 0.9  # of the episodes, over all goals and toward goal 0
+INTRODUCTION = (
+    "Made by `python -m experiments.evidence`. Success is the share of episodes in which an evaluation goal was",
+    "reached (its cell, where the environment has cells), five per goal unless the command says otherwise. A seed",
+    f"has solved it at the first evaluation with {SOLVED} over all goals and toward goal 0, Point Maze's farthest.",
+    "Lines are means over the seeds, and bands one standard deviation. `random_policy` acts at random in",
+    f"{random_policy.EPISODES} episodes per goal.",
+    "",
+    "![curves](curves.png)",
+    "",
+)
+REACH = (
+    "What was explored, by `python -m experiments.reach`: how far an episode went from its start at its farthest, how",
+    "far the goals lay that it was given, and the share of episodes that went four fifths of the way to the farthest",
+    "evaluation goal; ways are measured along the corridors, in cells or metres.",
+    "",
+    "![reach](reach.png)",
+    "",
+)
+
+
+def write_page(folder: Path) -> Path:
+    """Curves and tables of everything in the folder; returns the page's path."""
+    files = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    groups = {name: content for name, content in files.items() if "seeds" in content}
+    if not groups:
+        raise RunError(f"{folder} holds no evidence; name runs with --runs")
+    control = files.get(random_policy.NAME)
+    shares = dict.fromkeys((ALL, FAR), (-0.02, 1.02))
+    learning_curves(folder / "curves.png", _panels(groups, control), ranges=shares)
+    lines = [f"# {folder.name}", "", *INTRODUCTION, *(REACH if (folder / "reach.png").exists() else ())]
+    lines += side_by_side(groups, control)
+    lines += [line for name, evidence in groups.items() for line in _section(name, evidence)]
+    page = folder / "README.md"
+    page.write_text("\n".join(lines).rstrip() + "\n")
+    return page
+
+
+def _panels(groups: Mapping[str, Evidence], control: Evidence | None) -> dict[str, dict[str, Curve]]:
+    """Curves per panel and group; those of the control are flat."""
+    panels: dict[str, dict[str, Curve]] = defaultdict(dict)
+    for name, evidence in groups.items():
+        shared = np.array(shared_steps(evidence["seeds"]))
+        reached = np.array([seed[measure(seed)][: len(shared)] for seed in evidence["seeds"]])  # [seeds, T, G]
+        panels[ALL][name] = (shared, reached.mean(axis=-1))
+        panels[FAR][name] = (shared, reached[..., 0])
+        nearest = [seed[CLOSEST][: len(shared)] for seed in evidence["seeds"] if CLOSEST in seed]
+        if len(nearest) == len(evidence["seeds"]):
+            panels[NEAREST][name] = (shared, np.mean(nearest, axis=-1))
+    if control:
+        ends = np.array([0, max(seed["env_steps"][-1] for group in groups.values() for seed in group["seeds"])])
+        reached = control[measure(control)]
+        for title, score in {ALL: np.mean(reached), FAR: reached[0], NEAREST: np.mean(control[CLOSEST])}.items():
+            panels[title][random_policy.NAME] = (ends, np.full(2, score))
+    return panels
+
+
+def _section(name: str, evidence: Evidence) -> list[str]:
+    """The command and the tables of one preset and method."""
+    seeds = evidence["seeds"]
+    goals = len(seeds[0][measure(seeds[0])][0])
+    others = ", and the other seeds likewise, up to the steps of the table" if len(seeds) > 1 else ""
+    return [
+        f"## {name}",
+        "",
+        f"`{evidence['command']}`{others}; revision {evidence['revision'][:10]}, {_machine(evidence)}.",
+        "",
+        f"| seed | env steps | updates | minutes | mean | best mean | solved after | {_heads(goals)} |",
+        "|---" * (7 + goals) + "|",
+        *map(_row, seeds),
+        "",
+        *(line for seed in seeds if CLOSEST in seed for line in (_nearest(seed), "")),
+    ]
+
+
+def shared_steps(seeds: Sequence[Evidence]) -> list[int]:
+    """Steps at which every seed was evaluated, of curves that differ in length alone."""
+    shortest: list[int] = min((seed["env_steps"] for seed in seeds), key=len)
+    return shortest
+
+
+def _machine(evidence: Evidence) -> str:
+    machine = evidence["machine"]
+    return f"{machine['cpu_count']} CPU cores, {machine['device_kind']}, jax {machine['jax']}"
+
+
+def _heads(goals: int) -> str:
+    return " | ".join(f"goal {index}" for index in range(goals))
+
+
+def _nearest(seed: Evidence) -> str:
+    first, last = (", ".join(f"{value:.2f}" for value in seed[CLOSEST][index]) for index in (0, -1))
+    return f"* Seed {seed['seed']}, closest to each goal at the first evaluation: {first}; at the last: {last}."
+
+
+def _row(seed: Evidence) -> str:
+    reached = seed[measure(seed)]
+    means = [float(np.mean(row)) for row in reached]
+    cells = [seed["seed"], f"{seed['env_steps'][-1]:,}", f"{seed['updates'][-1]:,}"]
+    cells += [f"{seed['wall_seconds'][-1] / 60:.1f}", f"{means[-1]:.2f}", f"{max(means):.2f}"]
+    solved = [
+        when
+        for when, mean, row in zip(seed["wall_seconds"], means, reached, strict=True)
+        if min(mean, row[0]) >= SOLVED
+    ]
+    cells += [f"{solved[0] / 60:.1f} min" if solved else "never"]
+    cells += [f"{value:.1f}" for value in reached[-1]]
+    return "| " + " | ".join(map(str, cells)) + " |"
