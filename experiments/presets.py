@@ -140,7 +140,6 @@ FAST: Changes = {
     "planner.seed_replay": 0.5,
     "planner.seed_mega": 0.5,
     "planner.evaluate_only": True,
-    "planner.elite_ratio": 0.5,
     "agent.imagination.starts": 256,
     "agent.imagination.explorer_starts": 64,
     "replay.batch": 100,
