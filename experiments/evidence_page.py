@@ -21,12 +21,12 @@ INTRODUCTION = (
     "Made by `python -m experiments.evidence`. Success is the share of episodes in which an evaluation goal was",
     "reached (its cell, where the environment has cells), five per goal unless the command says otherwise. A seed",
     f"has solved it at the first evaluation with {SOLVED} over all goals and toward goal 0, Point Maze's farthest.",
-    "Lines are means over the seeds, and bands one standard deviation. `random_policy` acts at random in",
-    f"{random_policy.EPISODES} episodes per goal.",
+    "Lines are means over the seeds, and bands one standard deviation.",
     "",
     "![curves](curves.png)",
     "",
 )
+CONTROL = ("`random_policy` draws uniform actions, {episodes} episodes per goal.", "")
 REACH = (
     "What was explored, by `python -m experiments.reach`: how far an episode went from its start at its farthest, how",
     "far the goals lay that it was given, and the share of episodes that went four fifths of the way to the farthest",
@@ -46,7 +46,11 @@ def write_page(folder: Path) -> Path:
     control = files.get(random_policy.NAME)
     shares = dict.fromkeys((ALL, FAR), (-0.02, 1.02))
     learning_curves(folder / "curves.png", _panels(groups, control), ranges=shares)
-    lines = [f"# {folder.name}", "", *INTRODUCTION, *(REACH if (folder / "reach.png").exists() else ())]
+    lines = [f"# {folder.name}", "", *INTRODUCTION]
+    if control:
+        lines += [line.format(episodes=control["episodes"]) for line in CONTROL]
+    if (folder / "reach.png").exists():
+        lines += REACH
     lines += side_by_side(groups, control)
     lines += [line for name, evidence in groups.items() for line in _section(name, evidence)]
     page = folder / "README.md"

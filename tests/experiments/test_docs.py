@@ -103,7 +103,11 @@ def test_the_programs_of_a_study_are_those_that_fit_an_accelerator(index: int) -
 
 
 @pytest.mark.parametrize(
-    ("folder", "program"), [("point_maze", evidence), ("point_maze_256", evidence), ("maze3d", curiosity_evidence)]
+    ("folder", "program"),
+    [
+        *((name, evidence) for name in ("point_maze", "point_maze_256", "point_maze_e22ca37")),
+        ("maze3d", curiosity_evidence),
+    ],
 )
 def test_the_page_of_evidence_is_what_its_program_writes(folder: str, program: ModuleType, tmp_path: Path) -> None:
     committed = ROOT / "benchmarks" / folder
