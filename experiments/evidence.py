@@ -19,7 +19,7 @@ from experiments.evidence_page import Evidence, write_page
 from experiments.labels import changed_options
 from experiments.logs import TIMING, read_wall_seconds
 from experiments.presets import preset
-from experiments.success import CLOSEST, SUCCESS
+from experiments.success import CLOSEST, RANDOM_POLICY, SUCCESS
 from peg_jax.core.config import require
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
@@ -105,7 +105,7 @@ def add(folder: Path, name: str, evidence: Evidence) -> None:
         RunError: the file is of another revision or of other options; such seeds cannot stand beside these.
     """
     path = folder / f"{name}.json"
-    earlier = read_evidence(path) if path.exists() else evidence
+    earlier = _read(path) if path.exists() else evidence
     for what in ("revision", "options"):
         if earlier.get(what, evidence[what]) != evidence[what]:  # earlier versions did not note the options
             raise RunError(f"{path} is of {what} {earlier[what]}, this run of {evidence[what]}; remove the file")
@@ -114,7 +114,7 @@ def add(folder: Path, name: str, evidence: Evidence) -> None:
     write_json(path, first | {"seeds": [seeds[number] for number in sorted(seeds)]})
 
 
-def read_evidence(path: Path) -> Evidence:
+def _read(path: Path) -> Evidence:
     evidence: Evidence = json.loads(path.read_text())
     return evidence
 
@@ -130,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
         add(folder, *collect(directory))
     if options.runs:
         control = random_policy.play(RunDirectory(options.runs[0]).read_config_as(RunConfig))
-        write_json(folder / f"{random_policy.NAME}.json", control)
+        write_json(folder / f"{RANDOM_POLICY}.json", control)
     Console().print(f"page   {write_page(folder)}", soft_wrap=True)
     return 0
 

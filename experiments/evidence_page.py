@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments import random_policy
-from experiments.evidence_summary import side_by_side
-from experiments.success import CLOSEST, measure
+from experiments.evidence_summary import FAR, side_by_side
+from experiments.success import CLOSEST, RANDOM_POLICY, measure
 from peg_jax.run.files import RunError
 from peg_jax.run.plots import Curve, learning_curves
 
 Evidence = dict[str, Any]
-ALL, FAR, NEAREST = "mean of all goals", "goal 0", "closest to the goals, mean"  # panels
+ALL, NEAREST = "mean of all goals", "closest to the goals, mean"  # panels, beside that of `FAR`
 SOLVED = 0.9  # of the episodes, over all goals and toward goal 0
 INTRODUCTION = (
     "Made by `python -m experiments.evidence`. Success is the share of episodes in which an evaluation goal was",
@@ -26,7 +25,10 @@ INTRODUCTION = (
     "![curves](curves.png)",
     "",
 )
-CONTROL = ("`random_policy` draws uniform actions, {episodes} episodes per goal.", "")
+CONTROL = (
+    "`random_policy` draws uniform actions and does not learn; {episodes} episodes per goal, revision {revision:.10}.",
+    "",
+)
 REACH = (
     "What was explored, by `python -m experiments.reach`: how far an episode went from its start at its farthest, how",
     "far the goals lay that it was given, and the share of episodes that went four fifths of the way to the farthest",
@@ -43,12 +45,15 @@ def write_page(folder: Path) -> Path:
     groups = {name: content for name, content in files.items() if "seeds" in content}
     if not groups:
         raise RunError(f"{folder} holds no evidence; name runs with --runs")
-    control = files.get(random_policy.NAME)
+    control = files.get(RANDOM_POLICY)
+    others = sorted({evidence["env"] for evidence in groups.values()} - {control["env"]} if control else ())
+    if others:
+        raise RunError(f"{folder} has runs of {', '.join(others)} beside a control in another environment")
     shares = dict.fromkeys((ALL, FAR), (-0.02, 1.02))
     learning_curves(folder / "curves.png", _panels(groups, control), ranges=shares)
     lines = [f"# {folder.name}", "", *INTRODUCTION]
     if control:
-        lines += [line.format(episodes=control["episodes"]) for line in CONTROL]
+        lines += [line.format(**control) for line in CONTROL]
     if (folder / "reach.png").exists():
         lines += REACH
     lines += side_by_side(groups, control)
@@ -73,7 +78,7 @@ def _panels(groups: Mapping[str, Evidence], control: Evidence | None) -> dict[st
         ends = np.array([0, max(seed["env_steps"][-1] for group in groups.values() for seed in group["seeds"])])
         reached = control[measure(control)]
         for title, score in {ALL: np.mean(reached), FAR: reached[0], NEAREST: np.mean(control[CLOSEST])}.items():
-            panels[title][random_policy.NAME] = (ends, np.full(2, score))
+            panels[title][RANDOM_POLICY] = (ends, np.full(2, score))
     return panels
 
 

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.intervals import interval
-from experiments.random_policy import NAME
-from experiments.success import CLOSEST, measure
+from experiments.success import CLOSEST, RANDOM_POLICY, measure
 
 RESAMPLES = 2_000
 LATE = 4  # evaluations
@@ -15,8 +14,8 @@ FAR = "goal 0"
 EXPLANATION = (
     "Up to the last evaluation that every seed has, {steps:,} steps: the mean over all evaluations (area under the",
     f"curve) for all goals and for {FAR}, the mean over the last {LATE} evaluations for {FAR}, the share of seeds that",
-    f"ever reached {FAR} in nine of ten episodes, and how near the goals the last {LATE} evaluations came, in the",
-    "goals' units and the mean of all. In brackets 95 % intervals, a bootstrap over the seeds.",
+    f"ever reached {FAR} in nine of ten episodes, and the smallest distance to a goal in an episode, the mean of all",
+    f"goals in the last {LATE} evaluations, in their units. In brackets 95 % intervals, a bootstrap over the seeds.",
 )
 
 
@@ -59,7 +58,7 @@ def _control(control: Mapping[str, Any]) -> str:
     """The row of the policy that does not learn."""
     reached = control[measure(control)]
     cells = [f"{np.mean(reached):.2f}", *2 * [f"{reached[0]:.2f}"], "", f"{np.mean(control[CLOSEST]):.2f}"]
-    return "| " + " | ".join([NAME, "", *cells]) + " |"
+    return "| " + " | ".join([RANDOM_POLICY, "", *cells]) + " |"
 
 
 def _with_interval(scores: np.ndarray) -> str:

@@ -8,16 +8,19 @@ import numpy as np
 
 from experiments.config import RunConfig
 from experiments.program import run_task
+from experiments.success import CLOSEST
 from peg_jax.peg.evaluation import evaluate_random
+from peg_jax.run.directory import describe_start
 
-NAME = "random_policy"
 EPISODES = 32  # per goal
+SEED = 0
 
 
 def play(config: RunConfig) -> dict[str, Any]:
     """Success and nearest distance per goal, as evidence has them, in the environment of a run."""
     run = jax.jit(partial(evaluate_random, run_task(config), repeats=EPISODES))
-    evaluation = run(jax.random.key(0))
-    measured = evaluation.success | {"closest": evaluation.closest}
+    evaluation = run(jax.random.key(SEED))
+    measured = evaluation.success | {CLOSEST: evaluation.closest}
     scores = {name: np.round(np.asarray(values, np.float64), 4).tolist() for name, values in measured.items()}
-    return {"env": config.env, "episodes": EPISODES, **scores}
+    origin = {"env": config.env, "revision": describe_start()["git_revision"], "seed": SEED, "episodes": EPISODES}
+    return origin | scores

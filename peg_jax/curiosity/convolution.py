@@ -29,8 +29,8 @@ def convolve(x: Array, kernel: Array, stride: int) -> Array:
 def _product(patches: Array, kernel: Array) -> Array:
     """`patches @ kernel`, `[N, H', W', K]` by `[K, O]`, with a gradient of the kernel that is fast on a CPU.
 
-    Of "patches^T gradient" XLA makes a product that reads both along their long side, which runs at a sixth of the
-    speed. It is computed as its transpose, and the barrier keeps XLA from turning it round again.
+    Of "patches^T gradient" XLA makes a product that reads both along their long side, which is several
+    times slower. It is computed as its transpose, and the barrier keeps XLA from turning it round again.
     """
     return patches @ kernel
 

@@ -29,8 +29,9 @@ class Evaluation:
     goal: Array  # [G, D], their goals
 
 
-Memory = Any  # what a policy carries from step to step, a pytree
-ActFn = Callable[[Memory, Array, Sequence[Key]], tuple[Memory, Array]]  # memory, obs [N, D], two keys -> action [N, A]
+Carried = Any  # what a policy carries from step to step, a pytree
+ActFn = Callable[[Carried, Array, Sequence[Key]], tuple[Carried, Array]]
+"""`(carried, obs [N, D], (key of the filter, key of the action)) -> (carried, action [N, A])`"""
 
 
 def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats: int = 1) -> Evaluation:
@@ -49,11 +50,11 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
     nets = make_networks(config.agent, task_spec(task))
     params = agent.model
 
-    def begin(goal: Array) -> tuple[Memory, ActFn]:
+    def begin(goal: Array) -> tuple[Carried, ActFn]:
         achiever = make_achiever(config.agent, nets, agent, world_model.encode(nets, params, goal), evaluated=True)
 
-        def act(memory: tuple[Latent, Array, Array], obs: Array, keys: Sequence[Key]) -> tuple[Memory, Array]:
-            latent, action, is_first = memory
+        def act(carried: tuple[Latent, Array, Array], obs: Array, keys: Sequence[Key]) -> tuple[Carried, Array]:
+            latent, action, is_first = carried
             embed = world_model.encode(nets, params, obs)
             latent, _ = observe_step(nets.rssm, params["rssm"], latent, action, embed, is_first, keys[0])
             action = achiever(latent.feature, keys[1]).astype(jnp.float32)
@@ -69,13 +70,13 @@ def evaluate(task: Task, config: PEGConfig, agent: AgentState, key: Key, repeats
 def evaluate_random(task: Task, key: Key, repeats: int = 1) -> Evaluation:
     """The control: uniformly random actions toward the same goals."""
 
-    def begin(goal: Array) -> tuple[Memory, ActFn]:
-        return (), lambda memory, obs, keys: (memory, random_action(task, obs.shape[0], keys[1]))
+    def begin(goal: Array) -> tuple[Carried, ActFn]:
+        return (), lambda carried, obs, keys: (carried, random_action(task, obs.shape[0], keys[1]))
 
     return _play(task, begin, key, repeats)
 
 
-def _play(task: Task, begin: Callable[[Array], tuple[Memory, ActFn]], key: Key, repeats: int) -> Evaluation:
+def _play(task: Task, begin: Callable[[Array], tuple[Carried, ActFn]], key: Key, repeats: int) -> Evaluation:
     """Whole episodes; `begin(goal [N, D])` is what a policy remembers at first and how it acts."""
     num_goals = task.env.eval_goals(task.params).shape[0]
     reset_key, run_key = jax.random.split(key)
@@ -83,19 +84,19 @@ def _play(task: Task, begin: Callable[[Array], tuple[Memory, ActFn]], key: Key, 
     reset_keys = jax.random.split(reset_key, index.shape[0])
     obs, env_state = jax.vmap(task.env.reset_to_eval_goal, in_axes=(0, 0, None))(reset_keys, index, task.params)
     goal = jax.vmap(task.env.desired_goal)(env_state)
-    memory, act = begin(goal)
+    carried, act = begin(goal)
 
-    def step(carry: tuple[EnvState, Array, Memory], key: Key) -> tuple[tuple, tuple[Array, Array]]:
-        env_state, obs, memory = carry
+    def step(carry: tuple[EnvState, Array, Carried], key: Key) -> tuple[tuple, tuple[Array, Array]]:
+        env_state, obs, carried = carry
         *act_keys, env_key = jax.random.split(key, 3)
-        memory, action = act(memory, obs, act_keys)
+        carried, action = act(carried, obs, act_keys)
         obs, env_state, reward, *_ = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
             jax.random.split(env_key, index.shape[0]), env_state, jax.vmap(task.env_action)(action), task.params
         )
-        return (env_state, obs, memory), (obs, reward)
+        return (env_state, obs, carried), (obs, reward)
 
     keys = jax.random.split(run_key, task.episode_steps)
-    _, (visited, rewards) = jax.lax.scan(step, (env_state, obs, memory), keys)
+    _, (visited, rewards) = jax.lax.scan(step, (env_state, obs, carried), keys)
     return _summarise(task, obs, visited, rewards, goal, num_goals)
 
 

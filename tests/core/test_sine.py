@@ -15,7 +15,7 @@ PAIRS = [(sine, np.sin), (cosine, np.cos)]
 
 
 @pytest.mark.parametrize(("ours", "exact"), PAIRS)
-@pytest.mark.parametrize(("limit", "error"), [(2.0, 1.5e-7), (100.0, 2e-7), (1_000.0, 2e-7), (10_000.0, 5e-7)])
+@pytest.mark.parametrize(("limit", "error"), [(2.0, 1.5e-7), (100.0, 2e-7), (10_000.0, 2e-7)])
 def test_as_exact_as_documented(
     ours: Callable[[Array], Array], exact: Callable[[np.ndarray], np.ndarray], limit: float, error: float
 ) -> None:
@@ -27,7 +27,7 @@ def test_as_exact_as_documented(
 def test_where_the_reduction_changes(ours: Callable[[Array], Array], exact: Callable[[np.ndarray], np.ndarray]) -> None:
     turns = (np.arange(-64, 65) * (np.pi / 4)).astype(np.float32)
     x = np.concatenate([turns, np.nextafter(turns, np.float32(99)), np.nextafter(turns, np.float32(-99))])
-    np.testing.assert_allclose(ours(jnp.asarray(x)), exact(x.astype(np.float64)), atol=1.5e-7)
+    np.testing.assert_allclose(ours(jnp.asarray(x)), exact(x.astype(np.float64)), rtol=0, atol=1.5e-7)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(sine, jnp.sin), (cosine, jnp.cos)])
@@ -41,6 +41,13 @@ def test_derivatives(ours: Callable[[Array], Array], theirs: Callable[[Array], A
         return jax.vmap(jax.grad(jax.grad(f)))(x)
 
     chex.assert_trees_all_close((first(ours), second(ours)), (first(theirs), second(theirs)), atol=2e-6)
+
+
+@pytest.mark.parametrize("ours", [sine, cosine])
+def test_bounded_wherever_it_is_asked(ours: Callable[[Array], Array]) -> None:
+    x = jnp.array([1e6, -1e8, 1e10, -1e30, 3e38])
+    for value in (ours(x), jax.vmap(jax.grad(ours))(x)):
+        assert (jnp.abs(value) <= 1.0 + 1e-6).all()
 
 
 @pytest.mark.parametrize("ours", [sine, cosine])
