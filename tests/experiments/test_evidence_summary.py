@@ -1,11 +1,16 @@
 """Methods side by side: what is averaged over what, and when there is nothing to compare."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from experiments.evidence_page import write_page
 from experiments.evidence_summary import side_by_side
 from experiments.intervals import interval
+from peg_jax.run.files import RunError
 
 
 def seed(number: int, steps: list[int], far: list[float], near: float) -> dict[str, Any]:
@@ -59,3 +64,10 @@ def test_intervals_are_the_same_each_time() -> None:
         drawn.append(np.random.uniform())
     np.testing.assert_array_equal(*bounds)
     assert drawn[0] != drawn[1]  # numpy's global numbers go on as they would have
+
+
+def test_a_control_of_another_environment_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fast_peg.json").write_text(json.dumps({"env": "walker", "seeds": [seed(0, [10], [1.0], 1.0)]}))
+    (tmp_path / "random_policy.json").write_text(json.dumps({"env": "point_maze"}))
+    with pytest.raises(RunError, match="has runs of walker beside a control in another environment"):
+        write_page(tmp_path)
