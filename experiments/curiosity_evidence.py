@@ -13,7 +13,7 @@ stream of test mazes, from which nothing learns; runs of one seed are measured i
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,9 @@ from experiments.visualize_curiosity import EARLY, Seen, action_names, one_seed,
 from peg_jax.core import rng
 from peg_jax.core.config import require
 from peg_jax.core.types import Key, Params
-from peg_jax.curiosity import evaluation, r_training
+from peg_jax.curiosity import acting, evaluation, r_training
+from peg_jax.curiosity.acting import Act
 from peg_jax.curiosity.history import History, take_pairs
-from peg_jax.curiosity.networks import Apply, Policy
 from peg_jax.curiosity.r_network import RNetwork, Variables, compare, init_variables
 from peg_jax.curiosity.training import SeedState, build_network
 from peg_jax.curiosity.watching import Episodes
@@ -127,11 +127,8 @@ def scores(run: CuriousRun, seed: SeedState, options: CuriosityEvidenceConfig, k
     task, params = run.task, split_params(run.task, SPLITS.index(SPLIT))
     steps = int(task.params.max_steps_in_episode)
 
-    def uniform(_: Params, obs: jax.Array) -> Policy:
-        return Policy(jnp.zeros((obs.shape[0], task.actions)), jnp.zeros(0), jnp.zeros(obs.shape[0]))
-
-    def play(apply: Apply) -> Figures:
-        evaluate = jax.jit(lambda p, k: evaluation.evaluate(task, apply, p, params, options.episodes, steps, k)[0])
+    def play(actor: Callable[[Params], Act]) -> Figures:
+        evaluate = jax.jit(lambda p, k: evaluation.evaluate(task, actor(p), params, options.episodes, steps, k)[0])
         found = evaluate(seed.learner.params, key)
         figures: Figures = {}
         for name, values in (("reward", found.reward), ("cells", found.cells), ("share", found.share)):
@@ -139,8 +136,8 @@ def scores(run: CuriousRun, seed: SeedState, options: CuriosityEvidenceConfig, k
             figures[f"{name}_error"] = round(float(np.std(values) / np.sqrt(options.episodes)), 4)
         return figures
 
-    apply = build_network(task, run.config.algorithm())
-    return {"policy": play(apply), "random_walk": play(uniform)}
+    policy = partial(acting.by_policy, build_network(task, run.config.algorithm()))
+    return {"policy": play(policy), "random_walk": play(lambda _: acting.at_random(task))}
 
 
 def places(walk: Seen) -> Figures:

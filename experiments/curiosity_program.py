@@ -19,7 +19,7 @@ from experiments.seeds import over_seeds, placed, seed_keys
 from experiments.traces import Lowered
 from peg_jax.core import rng
 from peg_jax.core.types import Array, Key, Metrics, Params
-from peg_jax.curiosity import evaluation, offline, ppo, reachability, training, watching
+from peg_jax.curiosity import acting, evaluation, offline, ppo, reachability, training, watching
 from peg_jax.curiosity.config import CuriosityConfig
 from peg_jax.curiosity.evaluation import Evaluation
 from peg_jax.curiosity.history import History
@@ -147,12 +147,13 @@ def _evaluate(
     config: CuriosityRunConfig, task: Task, params: Params, variables: Variables | None, key: Key
 ) -> tuple[Evaluation, Metrics]:
     """Both splits of one seed, `[splits, environments]`, and how its R-network does on what was met in unseen mazes."""
-    apply, steps = training.build_network(task, config.algorithm()), int(task.params.max_steps_in_episode)
+    act = acting.by_policy(training.build_network(task, config.algorithm()), params)
+    steps = int(task.params.max_steps_in_episode)
     watched = 0 if variables is None else min(WATCHED, config.eval_envs)
 
     def one(split: Array, key: Key) -> tuple[Evaluation, History | None]:
         mazes = split_params(task, split)
-        return evaluation.evaluate(task, apply, params, mazes, config.eval_envs, steps, key, watched)
+        return evaluation.evaluate(task, act, mazes, config.eval_envs, steps, key, watched)
 
     splits = jnp.array([SPLITS.index(name) for name in EVALUATED])
     found, met = jax.vmap(one)(splits, jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, splits))
@@ -189,7 +190,7 @@ def make_recorder(config: CuriosityRunConfig, task: Task) -> Callable[[Params, K
     params_of_test = split_params(task, SPLITS.index("test"))
 
     def record(params: Params, key: Key) -> Pictures:
-        played = watching.play(task, watching.by_policy(apply, params), params_of_test, 1, steps, key)
+        played = watching.play(task, acting.by_policy(apply, params), params_of_test, 1, steps, key)
         maps = watching.draw_maps(task, played, 0, np.arange(steps), None)
         return Pictures(played.frames[1:, 0], maps, played.alive[:, 0])
 

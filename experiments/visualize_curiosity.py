@@ -21,11 +21,12 @@ from experiments.seeds import seed_keys
 from peg_jax.core import rng
 from peg_jax.core.config import require
 from peg_jax.core.types import Key
-from peg_jax.curiosity import training, watching
+from peg_jax.curiosity import acting, training, watching
+from peg_jax.curiosity.acting import Act
 from peg_jax.curiosity.intrinsic import Appraisal
 from peg_jax.curiosity.task import Task
 from peg_jax.curiosity.training import SeedState
-from peg_jax.curiosity.watching import Act, Episodes
+from peg_jax.curiosity.watching import Episodes
 
 EARLY = 20  # steps after which firing at a wall should bring nothing
 MOST_FRAMES = 300  # of a video; of a longer episode steps are left out
@@ -58,18 +59,18 @@ def action_names(task: Task) -> tuple[str, ...]:
     return getattr(task.env, "actions", ())
 
 
-def acting(config: CuriosityRunConfig, task: Task, behaviour: Behaviour, seed: SeedState) -> tuple[Task, Act]:
+def act_as(config: CuriosityRunConfig, task: Task, behaviour: Behaviour, seed: SeedState) -> tuple[Task, Act]:
     """The task in which a behaviour is played, which has an action for it, and its actions.
 
     Raises:
         ConfigError: the scenario has no such action.
     """
     if behaviour == "policy":
-        return task, watching.by_policy(training.build_network(task, config.algorithm()), seed.learner.params)
+        return task, acting.by_policy(training.build_network(task, config.algorithm()), seed.learner.params)
     if behaviour == "random":
-        return task, watching.at_random(task)
+        return task, acting.at_random(task)
     if behaviour == "nothing" and config.scenario == ANT:
-        return task, watching.always(jnp.zeros(task.actions))
+        return task, acting.always(jnp.zeros(task.actions))
     if behaviour == "nothing":
         unknown = f"the model of {ICM} knows the run's own actions only; use policy, random or fire"
         require(config.method != ICM, "behaviour", behaviour, unknown)
@@ -78,7 +79,7 @@ def acting(config: CuriosityRunConfig, task: Task, behaviour: Behaviour, seed: S
     named = "idle" if behaviour == "nothing" else "fire"
     others = f"{config.scenario} has no action {named}; use policy, nothing or random"
     require(named in actions, "behaviour", behaviour, others)
-    return task, watching.always(jnp.asarray(actions.index(named)))
+    return task, acting.always(jnp.asarray(actions.index(named)))
 
 
 def see(
@@ -96,7 +97,7 @@ def see(
     Raises:
         ConfigError: the scenario has no action for the behaviour.
     """
-    played_in, act = acting(config, task, behaviour, seed)
+    played_in, act = act_as(config, task, behaviour, seed)
     params = split_params(played_in, SPLITS.index(split))
     episodes = watching.play(played_in, act, params, num_envs, steps, rng.named(key, "play"))
     bonus = training.make_bonus(task, config.algorithm(), config.method)

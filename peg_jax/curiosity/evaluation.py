@@ -1,4 +1,4 @@
-"""First episodes of a policy in fresh environments, with sampled actions."""
+"""First episodes in fresh environments, and what was earned and seen in them."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from peg_jax.core import rng
-from peg_jax.core.types import Array, Key, Params
-from peg_jax.curiosity import networks, oracle
+from peg_jax.core.types import Array, Key
+from peg_jax.curiosity import acting, oracle
+from peg_jax.curiosity.acting import Act
 from peg_jax.curiosity.history import History
-from peg_jax.curiosity.networks import Apply
-from peg_jax.curiosity.task import EnvParams, EnvState, Task
+from peg_jax.curiosity.task import EnvParams, Task
 
 
 class Evaluation(NamedTuple):
@@ -23,22 +23,14 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    task: Task,
-    apply: Apply,
-    params: Params,
-    env_params: EnvParams,
-    num_envs: int,
-    steps: int,
-    key: Key,
-    watched: int = 0,
+    task: Task, act: Act, params: EnvParams, num_envs: int, steps: int, key: Key, watched: int = 0
 ) -> tuple[Evaluation, History | None]:
     """Play the first episodes of `num_envs` environments, at most `steps` steps each.
 
     Args:
         task: the environment.
-        apply: the network.
-        params: its parameters.
-        env_params: the environment's, which say the split.
+        act: what is done, such as `acting.by_policy`.
+        params: the environment's, which say the split.
         num_envs: environments.
         steps: static bound of an episode's length.
         key: PRNG key.
@@ -51,7 +43,7 @@ def evaluate(
 
     def step(carry: tuple, key: Key) -> tuple[tuple, tuple[Array, ...] | None]:
         obs, env, alive, visited, total = carry
-        obs, env, done, info = _act(task, apply, params, env_params, obs, env, key)
+        _, obs, env, done, info = acting.step(task, act, params, obs, env, key)
         new, visited = jax.vmap(oracle.visit, in_axes=(None, 0, 0))(task.grid, visited, info["position"])
         new = new & alive
         total = Evaluation(
@@ -65,7 +57,7 @@ def evaluate(
         seen = (task.frames(some_obs, some_env), *cuts) if watched else None
         return (obs, env, alive & ~done, visited, total), seen
 
-    obs, env = _reset(task, env_params, num_envs, key)
+    obs, env = acting.begin(task, params, num_envs, key)
     visited = jnp.zeros((num_envs, oracle.empty(task.grid).size), bool)
     zeros = Evaluation(*(jnp.zeros(num_envs) for _ in range(4)))
     start = obs, env, jnp.ones(num_envs, bool), visited, zeros
@@ -74,19 +66,3 @@ def evaluate(
         return total, None
     frames, done, respawned = seen
     return total, History(frames, done, respawned, jnp.asarray(steps, jnp.int32))
-
-
-def _reset(task: Task, env_params: EnvParams, num_envs: int, key: Key) -> tuple[Array, EnvState]:
-    keys = jax.random.split(rng.named(key, "reset"), num_envs)
-    return jax.vmap(task.env.reset_env, in_axes=(0, None))(keys, env_params)
-
-
-def _act(
-    task: Task, apply: Apply, params: Params, env_params: EnvParams, obs: Array, env: EnvState, key: Key
-) -> tuple[Array, EnvState, Array, dict[str, Array]]:
-    """One sampled action in each environment, without resets: `(obs, env, done, info)`."""
-    act_key, env_key = rng.split(key, "act", "env")
-    action = networks.sample(apply(params, obs), act_key)
-    keys = jax.random.split(env_key, obs.shape[0])
-    obs, env, _, terminated, info = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(keys, env, action, env_params)
-    return obs, env, terminated | jax.vmap(task.env.is_truncated, in_axes=(0, None))(env, env_params), info

@@ -1,6 +1,5 @@
 """Episodes to look at: what an agent does in fresh environments, and the map of what it has seen."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,14 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from peg_jax.core import rng
-from peg_jax.core.types import Array, Key, Params
-from peg_jax.curiosity import networks, oracle
-from peg_jax.curiosity.networks import Apply
+from peg_jax.core.types import Array, Key
+from peg_jax.curiosity import acting, oracle
+from peg_jax.curiosity.acting import Act
 from peg_jax.curiosity.rollout import Rollout
 from peg_jax.curiosity.task import EnvParams, EnvState, Task
-
-Act = Callable[[Array, Key], Array]
-"""From observations `[N, ...]` to actions `[N, ...]`."""
 
 
 class Episodes(NamedTuple):
@@ -26,22 +22,6 @@ class Episodes(NamedTuple):
     states: EnvState  # [T, N, ...] after each step
     position: Array  # float32 [T + 1, N, 3], as `frames`
     alive: Array  # bool [T, N]
-
-
-def by_policy(apply: Apply, params: Params) -> Act:
-    """Sampled actions of a network."""
-    return lambda obs, key: networks.sample(apply(params, obs), key)
-
-
-def at_random(task: Task) -> Act:
-    """Actions drawn uniformly over the action space."""
-    space = task.env.action_space(task.params)
-    return lambda obs, key: jax.vmap(space.sample)(jax.random.split(key, obs.shape[0]))
-
-
-def always(action: Array) -> Act:
-    """The same action at each step."""
-    return lambda obs, _: jnp.broadcast_to(action, (obs.shape[0], *action.shape))
 
 
 def play(task: Task, act: Act, params: EnvParams, num_envs: int, steps: int, key: Key) -> Episodes:
@@ -57,13 +37,8 @@ def play(task: Task, act: Act, params: EnvParams, num_envs: int, steps: int, key
     """
 
     def step(carry: tuple[Array, EnvState, Array, Array], key: Key) -> tuple[tuple, tuple]:
-        (obs, env, alive, visited), (act_key, env_key) = carry, rng.split(key, "act", "env")
-        action = act(obs, act_key)
-        keys = jax.random.split(env_key, num_envs)
-        after, env, _, terminated, info = jax.vmap(task.env.step_env, in_axes=(0, 0, 0, None))(
-            keys, env, action, params
-        )
-        done = terminated | jax.vmap(task.env.is_truncated, in_axes=(0, None))(env, params)
+        obs, env, alive, visited = carry
+        action, after, env, done, info = acting.step(task, act, params, obs, env, key)
         new, visited = jax.vmap(oracle.visit, in_axes=(None, 0, 0))(task.grid, visited, info["position"])
         zero = jnp.zeros(num_envs)
         taken = Rollout(
@@ -81,8 +56,7 @@ def play(task: Task, act: Act, params: EnvParams, num_envs: int, steps: int, key
         seen = taken, task.frames(after, env), env, info["position"], alive
         return (after, env, alive & ~done, visited), seen
 
-    keys = jax.random.split(rng.named(key, "reset"), num_envs)
-    obs, env = jax.vmap(task.env.reset_env, in_axes=(0, None))(keys, params)
+    obs, env = acting.begin(task, params, num_envs, key)
     first = task.frames(obs, env), jax.vmap(task.env.position)(env)
     visited = jnp.zeros((num_envs, oracle.empty(task.grid).size), bool)
     start = obs, env, jnp.ones(num_envs, bool), visited

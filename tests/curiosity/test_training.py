@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from peg_jax.core.optim import Learner
-from peg_jax.curiosity import evaluation, training
+from peg_jax.curiosity import acting, evaluation, training
 from peg_jax.curiosity.config import RewardConfig
 from peg_jax.curiosity.training import SEED_AXES, SeedState, TrainState
 from tests.curiosity.corridor import LENGTH, STEPS, corridor
@@ -116,7 +116,7 @@ def test_ppo_learns_what_it_is_paid_for_and_nothing_without(trained: dict[str, t
 
 def test_an_evaluation_is_the_first_episodes_of_the_policy(trained: dict[str, tuple]) -> None:
     apply = training.build_network(TASK, CONFIG)
-    play = jax.jit(lambda p, k: evaluation.evaluate(TASK, apply, p, TASK.params, 64, STEPS + 5, k)[0])
+    play = jax.jit(lambda p, k: evaluation.evaluate(TASK, acting.by_policy(apply, p), TASK.params, 64, STEPS + 5, k)[0])
     good, bad = (play(trained[name][0].seed.learner.params, jax.random.key(1)) for name in ("task", "nothing"))
     assert (good.steps == STEPS).all()
     assert float(good.reward.mean()) > 8 > 4 > float(bad.reward.mean())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from peg_jax.core.types import Key
-from peg_jax.curiosity import reachability, watching
+from peg_jax.curiosity import acting, reachability, watching
 from peg_jax.curiosity.config import CuriosityConfig, OracleConfig, PPOConfig
 from peg_jax.curiosity.intrinsic import Appraisal, grid_oracle
 from peg_jax.curiosity.reachability_config import BonusConfig, MemoryConfig, ReachabilityConfig
@@ -31,7 +31,7 @@ CURIOUS = CuriosityConfig(ppo=PPOConfig(num_envs=ENVS), oracle=ORACLE, reachabil
 @jax.jit
 def watch(key: Key) -> tuple[Episodes, Appraisal, Appraisal]:
     """To the right throughout, appraised by an untrained network that remembers everything, and by the oracle."""
-    episodes = watching.play(TASK, watching.always(jnp.int32(1)), TASK.params, ENVS, STEPS + 3, key)
+    episodes = watching.play(TASK, acting.always(jnp.int32(1)), TASK.params, ENVS, STEPS + 3, key)
     bonus, oracle = reachability.bonus_before(TASK, CURIOUS), grid_oracle(TASK, CURIOUS)
     state = bonus.init(key, Collector(episodes.taken.obs[0], _first(episodes), None, None, None))  # type: ignore[arg-type]
     curious = bonus.appraise(state, episodes.taken, episodes.frames, key)
@@ -54,7 +54,7 @@ def test_what_is_done_is_done_until_the_episode_ends(watched: tuple[Episodes, Ap
     np.testing.assert_array_equal(episodes.alive.sum(axis=0), [STEPS] * ENVS)
     shade = np.asarray(episodes.frames)[:, :, 0, 0, 0]
     np.testing.assert_array_equal(shade, 20 * place)
-    drawn = watching.at_random(TASK)(jnp.zeros((200, LENGTH)), jax.random.key(1))
+    drawn = acting.at_random(TASK)(jnp.zeros((200, LENGTH)), jax.random.key(1))
     assert 60 < int(drawn.sum()) < 140
 
 
@@ -92,7 +92,7 @@ def test_maps_show_what_was_visited_by_then_and_what_is_remembered() -> None:
             return row
 
     task = make_task(Mapped(), Params(), ORACLE)
-    episodes = jax.jit(partial(watching.play, task, watching.always(jnp.int32(1)), task.params, ENVS, STEPS))(
+    episodes = jax.jit(partial(watching.play, task, acting.always(jnp.int32(1)), task.params, ENVS, STEPS))(
         key=jax.random.key(0)
     )
     remembered = jnp.full((STEPS, ENVS, CAPACITY), -2, jnp.int32).at[3:, :, 0].set(-1).at[3:, :, 1].set(2)

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.curiosity_config import run_task
 from experiments.curiosity_pictures import BAR_HEIGHT, CHART_HEIGHT, PAID, UNPAID, Watched, draw_watched
-from experiments.visualize_curiosity import acting, run
+from experiments.visualize_curiosity import act_as, run
 from peg_jax.core.config import ConfigError
 from peg_jax.run.media import CAPTION_HEIGHT
 from tests.experiments.test_curiosity_cli import parse
@@ -68,9 +68,9 @@ def test_the_curves_are_drawn_and_a_line_moves_over_them(frames: np.ndarray) -> 
 
 def test_a_maze_has_an_action_for_standing_still_and_one_for_firing() -> None:
     config, _ = parse("--preset=smoke", "--scenario=noreward")
-    still, _ = acting(config, run_task(config), "nothing", None)  # type: ignore[arg-type]
+    still, _ = act_as(config, run_task(config), "nothing", None)  # type: ignore[arg-type]
     assert still.actions == 10 and still.env.actions[9] == "idle"  # type: ignore[attr-defined]
-    task, act = acting(config, run_task(config), "fire", None)  # type: ignore[arg-type]
+    task, act = act_as(config, run_task(config), "fire", None)  # type: ignore[arg-type]
     assert act(np.zeros((4, 2)), None).tolist() == [task.env.actions.index("fire")] * 4  # type: ignore[arg-type, attr-defined]
 
 
@@ -83,4 +83,4 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         run([f"--logdir={tmp_path}", "--steps=-1"])
     config, _ = parse("--preset=smoke", "--scenario=norewardnofire")
     with pytest.raises(ConfigError, match="norewardnofire has no action fire"):
-        acting(config, run_task(config), "fire", None)  # type: ignore[arg-type]
+        act_as(config, run_task(config), "fire", None)  # type: ignore[arg-type]
