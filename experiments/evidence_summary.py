@@ -14,8 +14,9 @@ FAR = "goal 0"
 EXPLANATION = (
     "Up to the last evaluation that every seed has, {steps:,} steps: the mean over all evaluations (area under the",
     f"curve) for all goals and for {FAR}, the mean over the last {LATE} evaluations for {FAR}, the share of seeds that",
-    f"ever reached {FAR} in nine of ten episodes, and the smallest distance to a goal in an episode, the mean of all",
-    f"goals in the last {LATE} evaluations, in their units. In brackets 95 % intervals, a bootstrap over the seeds.",
+    f"ever reached {FAR} in nine of ten episodes and the steps after which half of them first had, and the smallest",
+    f"distance to a goal in an episode, the mean of all goals in the last {LATE} evaluations, in their units. In brackets",
+    "95 % intervals, a bootstrap over the seeds.",
 )
 
 
@@ -45,13 +46,21 @@ def _row(name: str, seeds: Sequence[Mapping[str, Any]], shared: np.ndarray) -> s
     reached = np.stack([np.asarray(seed[measure(seed)])[kept] for seed, kept in zip(seeds, at, strict=True)])
     far = reached[..., 0]  # [seeds, T]
     scores = (reached.mean(axis=(1, 2)), far.mean(axis=1), far[:, -LATE:].mean(axis=1))
-    cells = [name, str(len(seeds)), *map(_with_interval, scores), f"{(far.max(axis=1) >= 0.9).mean():.2f}"]
+    cells = [name, str(len(seeds)), *map(_with_interval, scores), _first_reached(far, shared)]
     if all(CLOSEST in seed for seed in seeds):
         nearest = np.stack([np.asarray(seed[CLOSEST])[kept] for seed, kept in zip(seeds, at, strict=True)])
         cells.append(_with_interval(nearest[:, -LATE:].mean(axis=(1, 2))))
     else:
         cells.append("")
     return "| " + " | ".join(cells) + " |"
+
+
+def _first_reached(far: np.ndarray, steps: np.ndarray) -> str:
+    """The share of seeds that ever reached the goal of `far [seeds, T]`, and when half of them first had, if they did."""
+    reached = far >= 0.9
+    first = np.sort(np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf))
+    half = first[(len(first) - 1) // 2]
+    return f"{np.isfinite(first).mean():.2f}" + (f", {int(half):,}" if np.isfinite(half) else "")
 
 
 def _control(control: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def test_methods_are_compared_over_the_evaluations_that_all_seeds_have() -> None
     }
     lines = side_by_side(groups)
     # (0 + 0.5 + 3) / 5 = 0.7 toward goal 0, 3.5 / 4 of it late, with the near goal 0.85; equal seeds leave no doubt.
-    assert "| quick | 2 | 0.85 (0.85, 0.85) | 0.70 (0.70, 0.70) | 0.88 (0.88, 0.88) | 1.00 |  |" in lines
+    assert "| quick | 2 | 0.85 (0.85, 0.85) | 0.70 (0.70, 0.70) | 0.88 (0.88, 0.88) | 1.00, 30 |  |" in lines
     assert "| slow | 1 | 0.44 | 0.08 | 0.10 | 0.00 |  |" in lines
     assert any("50 steps" in line for line in lines)
 
@@ -36,7 +36,16 @@ def test_intervals_are_over_seeds() -> None:
         "apart": {"seeds": [seed(i, [10], [float(i)], 0.5) for i in (0, 1)]},
         "other": {"seeds": [seed(0, [10], [0.0], 0.5)]},
     }
-    assert "| apart | 2 | 0.50 (0.25, 0.75) | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 0.50 |  |" in side_by_side(groups)
+    assert "| apart | 2 | 0.50 (0.25, 0.75) | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 0.50, 10 |  |" in side_by_side(groups)
+
+
+def test_a_goal_counts_as_reached_when_half_of_the_seeds_have_reached_it() -> None:
+    steps = [10, 20, 30]
+    far = ([0.0, 0.9, 1.0], [1.0, 0.0, 0.0], [0.0, 0.8, 0.9], [0.0, 0.0, 0.0])
+    seeds = [seed(i, steps, row, 0.0) for i, row in enumerate(far)]
+    some, few = side_by_side({"some": {"seeds": seeds}, "few": {"seeds": [seeds[3], seeds[3], seeds[0]]}})[-3:-1]
+    assert "| 0.75, 20 |" in some  # after 10, 20 and 30 steps, and never
+    assert "| 0.33 |" in few
 
 
 def test_distances_and_a_control_stand_beside_them() -> None:
