@@ -69,8 +69,8 @@ def env_axes(config: CuriosityRunConfig, state: TrainState) -> TrainState:
     collector, bonus = jax.tree.map(lambda _: 1, state.seed.collector), axes.seed.bonus
     if config.method in CURIOUS:
         history = jax.tree.map(lambda x: 2 if x.ndim > 1 else EVERYWHERE, state.seed.bonus.history)
-        memory = jax.tree.map(lambda _: 1, state.seed.bonus.memory)
-        bonus = dataclasses.replace(bonus, memory=memory, history=history)
+        memory, views = jax.tree.map(lambda _: 1, (state.seed.bonus.memory, state.seed.bonus.views))
+        bonus = dataclasses.replace(bonus, memory=memory, history=history, views=views)
     return dataclasses.replace(axes, seed=dataclasses.replace(axes.seed, collector=collector, bonus=bonus))
 
 

@@ -153,7 +153,7 @@ def memory_needs(config: CuriosityRunConfig, template: TrainState) -> tuple[dict
     one = jax.eval_shape(lambda seed: jax.tree.map(lambda x: x[0], seed), template.seed)
     sizes = {"learner": one.learner, "environments": one.collector}
     if config.method in CURIOUS:
-        sizes |= {"R-network": one.bonus.network, "memories": one.bonus.memory}
+        sizes |= {"R-network": one.bonus.network, "memories": (one.bonus.memory, one.bonus.views)}
     elif one.bonus is not None:
         sizes["bonus"] = one.bonus
     if config.method == BESIDE:

@@ -15,8 +15,8 @@ EXPLANATION = (
     "Up to the last evaluation that every seed has, {steps:,} steps: the mean over all evaluations (area under the",
     f"curve) for all goals and for {FAR}, the mean over the last {LATE} evaluations for {FAR}, the share of seeds that",
     f"ever reached {FAR} in nine of ten episodes and the steps after which half of them first had, and the smallest",
-    f"distance to a goal in an episode, the mean of all goals in the last {LATE} evaluations, in their units. In brackets",
-    "95 % intervals, a bootstrap over the seeds.",
+    f"distance to a goal in an episode, the mean of all goals in the last {LATE} evaluations, in their units. In",
+    "brackets 95 % intervals, a bootstrap over the seeds.",
 )
 
 
@@ -56,7 +56,7 @@ def _row(name: str, seeds: Sequence[Mapping[str, Any]], shared: np.ndarray) -> s
 
 
 def _first_reached(far: np.ndarray, steps: np.ndarray) -> str:
-    """The share of seeds that ever reached the goal of `far [seeds, T]`, and when half of them first had, if they did."""
+    """The share of seeds that ever reached the goal of `far [seeds, T]`, and when half of them first had."""
     reached = far >= 0.9
     first = np.sort(np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf))
     half = first[(len(first) - 1) // 2]

@@ -1,4 +1,6 @@
-"""How the agent moves: Quake's acceleration and friction on foot, sliding along walls.
+"""How the agent moves: Quake's acceleration and friction on foot, sliding along walls, never faster than on a run.
+
+Quake bounds the speed along the wished direction alone, so that turning while running makes a step a sixth longer.
 
 An agent step is four frames of a sixtieth of a second. The agent is a square of half-width `RADIUS` for collisions.
 """
@@ -69,6 +71,7 @@ def move(solid: jax.Array, body: Body, command: jax.Array) -> Body:
         velocity = velocity * (1.0 - FRICTION * FRAME_SECONDS)
         gain = jnp.clip(MAX_SPEED - velocity @ wish, 0.0, ACCELERATION * FRAME_SECONDS * MAX_SPEED)
         velocity = velocity + gain * wish
+        velocity = velocity * jnp.minimum(1.0, MAX_SPEED / jnp.maximum(jnp.linalg.norm(velocity), _SKIN))
         travelled = travelled + velocity * FRAME_SECONDS
     x, blocked_x = _slide(solid, body.pos, travelled[0], 0)
     y, blocked_y = _slide(solid, jnp.stack([x, body.pos[1]]), travelled[1], 1)

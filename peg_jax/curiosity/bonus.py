@@ -16,7 +16,7 @@ Of the original's bugs, these concern the bonus:
 """
 
 import dataclasses
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -141,34 +141,23 @@ def observe(
     return memory, Judgement(score(similar, done, config), similar, new | done)
 
 
-def refresh(
-    net: RNetwork,
-    variables: Variables,
-    memory: Memory,
-    frame_of: Callable[[Array], tuple[Array, Array]],
-    parity: bool = False,
-) -> Memory:
+def refresh(net: RNetwork, variables: Variables, memory: Memory, frames: Array, parity: bool = False) -> Memory:
     """The memory as the network of `variables` sees it, after a round of training.
 
     The original kept embeddings made by the network before the round and compared them by the one after it, which
-    `parity` does too. Here frames that are still kept somewhere are embedded again; the others keep their embedding.
+    `parity` does too.
 
     Args:
         net: the module.
         variables: of the network after the round.
         memory: of `Entry`.
-        frame_of: maps a step int32 `[]` to its frame, uint8 `[H, W, C]`, and whether it is still kept, bool `[]`.
+        frames: uint8 `[capacity, H, W, C]`, what the entries were made of.
         parity: embed nothing again.
 
     Returns:
         A memory of the same observations.
     """
-
-    def embed_again(entry: Entry) -> Array:
-        frame, kept = frame_of(entry.step)
-        return jnp.where(kept, embed(net, variables, frame), entry.embedding)
-
     entries: Entry = memory.entries
-    embedding = entries.embedding if parity else jax.lax.map(embed_again, entries)
+    embedding = entries.embedding if parity else jax.lax.map(partial(embed, net, variables), frames)
     entries = Entry(embedding, half_of_entry(net, variables, embedding), entries.step)
     return dataclasses.replace(memory, entries=entries)

@@ -95,12 +95,6 @@ def frames_at(history: History, time: Array, env: Array) -> Array:
     return history.frames[(oldest(history) + time) % history.rows, env]
 
 
-def frames_of_steps(history: History, steps: Array, env: Array) -> tuple[Array, Array]:
-    """Frames `[..., H, W, C]` of environments at vector steps `[...]`, and whether each is still kept, bool `[...]`."""
-    kept = (steps >= oldest(history)) & (steps < history.written)
-    return history.frames[steps % history.rows, env], kept
-
-
 def take_pairs(history: History, pairs: Pairs, slots: Array) -> PairBatch:
     """The frames of some pairs.
 

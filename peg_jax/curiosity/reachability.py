@@ -41,7 +41,6 @@ from peg_jax.curiosity.history import (
     History,
     append,
     bonus_live,
-    frames_of_steps,
     init_history,
     round_due,
     rows_for,
@@ -63,6 +62,7 @@ class ReachabilityState:
     network: RNetworkState
     memory: Memory  # of `bonus.Entry`, leaves [N, ...]
     history: History | None  # of ECO
+    views: Array | None  # uint8 [N, capacity, H, W, C] of ECO: what the memories' entries were made of
 
 
 def bonus_before(task: Task, config: CuriosityConfig) -> Bonus:
@@ -88,7 +88,7 @@ def _make_bonus(task: Task, config: CuriosityConfig, online: bool) -> Bonus:
         memory, judged = score_rollout(
             config.reachability, state.network.variables, state.memory, frames, taken.done, vector_step, memory_key
         )
-        state = dataclasses.replace(state, memory=memory)
+        state = dataclasses.replace(state, memory=memory, views=_views(state.views, memory, frames, vector_step))
         paid = jnp.where(live[:, None], judged.bonus, 0.0)
         return Judged(state, paid, learnt | _describe(judged, memory))
 
@@ -113,8 +113,12 @@ def init(task: Task, config: CuriosityConfig, online: bool, key: Key, collector:
     optimizer = numbers.online.optimizer if online else numbers.offline.optimizer
     network = init_state(RNetwork(numbers.network), rng.named(key, "network"), task.frame_shape, optimizer)
     memory = open_memories(task, config, network.variables, collector)
-    history = init_history(rows_for(numbers.online.history, envs), envs, task.frame_shape) if online else None
-    return ReachabilityState(network, memory, history)
+    if not online:
+        return ReachabilityState(network, memory, history=None, views=None)
+    history = init_history(rows_for(numbers.online.history, envs), envs, task.frame_shape)
+    first = task.frames(collector.obs, collector.env)[:, None]
+    views = jnp.broadcast_to(first, (envs, numbers.memory.capacity, *task.frame_shape))
+    return ReachabilityState(network, memory, history, views)
 
 
 def install(
@@ -196,26 +200,35 @@ def _follow(
     return memory, judged, held
 
 
+def _views(views: Array | None, memory: Memory, frames: Array, vector_step: Array) -> Array | None:
+    """`views` after a rollout, which began at `vector_step` and showed `frames [T, N, H, W, C]`, if any are kept."""
+    if views is None:
+        return None
+    at = memory.entries.step - vector_step  # [N, capacity]
+    seen = frames[jnp.maximum(at, 0), jnp.arange(at.shape[0])[:, None]]
+    return jnp.where((at >= 0)[..., None, None, None], seen, views)
+
+
 def _learn(
     config: CuriosityConfig, state: ReachabilityState, taken: Rollout, frames: Array, vector_step: Array, key: Key
 ) -> tuple[ReachabilityState, Metrics]:
     """Write the rollout into the history, and hold a round of training if one fell due in it."""
     numbers, (steps, envs) = config.reachability, taken.done.shape
-    assert state.history is not None
+    assert state.history is not None and state.views is not None
     history = append(state.history, frames, taken.done, taken.respawned)
     if numbers.control == "untrained":
         return dataclasses.replace(state, history=history), {}
     due = round_due(vector_step + steps, envs, numbers.online, advanced=steps)
-    hold = partial(_round, numbers, history, key)
+    hold = partial(_round, numbers, history, state.views, key)
     silent = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan), jax.eval_shape(hold, state.network, state.memory)[2])
     network, memory, metrics = jax.lax.cond(
         due, hold, lambda network, memory: (network, memory, silent), state.network, state.memory
     )
-    return ReachabilityState(network, memory, history), metrics
+    return dataclasses.replace(state, network=network, memory=memory, history=history), metrics
 
 
 def _round(
-    config: ReachabilityConfig, history: History, key: Key, network: RNetworkState, memory: Memory
+    config: ReachabilityConfig, history: History, views: Array, key: Key, network: RNetworkState, memory: Memory
 ) -> tuple[RNetworkState, Memory, Metrics]:
     """A round: the network trained on the history, and the memories as it sees them; float32 metrics."""
     net = RNetwork(config.network)
@@ -224,12 +237,7 @@ def _round(
     if config.control == "shuffled_labels":
         pairs = r_training.shuffled_labels(label_key, pairs)
     network, metrics = r_training.train_online(network, net, history, pairs, train_key, config.online)
-
-    def refresh(memory: Memory, env: Array) -> Memory:
-        frame_of = partial(frames_of_steps, history, env=env)
-        return bonus.refresh(net, network.variables, memory, frame_of, config.parity)
-
-    memory = jax.vmap(refresh)(memory, jnp.arange(history.done.shape[1]))
+    memory = jax.vmap(partial(bonus.refresh, net, network.variables, parity=config.parity))(memory, frames=views)
     return network, memory, {f"r_{name}": value.astype(jnp.float32) for name, value in metrics.items()}
 
 

@@ -11,7 +11,6 @@ from peg_jax.curiosity.history import (
     append,
     bonus_live,
     frames_at,
-    frames_of_steps,
     history_bytes,
     init_history,
     oldest,
@@ -53,12 +52,6 @@ def test_the_last_steps_are_kept_in_order() -> None:
 
 def test_a_block_may_wrap_around() -> None:
     np.testing.assert_array_equal(filled(12, block=4).frames, filled(12, block=2).frames)
-
-
-def test_frames_of_steps_tell_which_are_gone() -> None:
-    frames, kept = frames_of_steps(filled(10), jnp.array([3, 4, 9, 10]), jnp.array(1))
-    assert kept.tolist() == [False, True, True, False]
-    assert frames[1:3].reshape(-1).tolist() == [41, 91]
 
 
 def test_trajectories_end_with_episodes_and_lives() -> None:

@@ -24,8 +24,8 @@ ENVS, STEPS, SEEDS = 2, 12, 3
 ROUND = 18  # vector steps between two rounds: the first falls into the second rollout
 HURT = 2  # the seed whose network is not finite
 EVERYTHING = BonusConfig(threshold=2.0)  # is remembered
-ONLINE = online(ENVS, 2 * STEPS, ROUND)
-NUMBERS = ReachabilityConfig(network=CONFIG, online=ONLINE, memory=MemoryConfig(capacity=6), bonus=EVERYTHING)
+ONLINE = online(ENVS, STEPS, ROUND)  # so that memories reach back farther than the history
+NUMBERS = ReachabilityConfig(network=CONFIG, online=ONLINE, memory=MemoryConfig(capacity=30), bonus=EVERYTHING)
 CURIOUS = CuriosityConfig(ppo=PPOConfig(num_envs=ENVS, rollout=STEPS), reachability=NUMBERS)
 TASK = Task(env=None, params=None, obs_shape=FRAME, actions=2, discrete=True, grid=None, view=None, frame_shape=FRAME)  # type: ignore[arg-type]
 
@@ -96,26 +96,25 @@ def test_the_network_learns_when_a_round_is_due_and_says_so(eco: Ran) -> None:
 def test_nothing_is_paid_before_the_step_of_the_first_round(eco: Ran) -> None:
     _, first, second = eco
     assert (first.bonus == 0).all()
-    assert (first.metrics["memory_size"][:2] == 6).all()  # but episodes are remembered from the start
+    assert (first.metrics["memory_size"][:2] == 1 + STEPS).all()  # but episodes are remembered from the start
     before = ROUND - STEPS - 1
     assert (second.bonus[:2, :before] == 0).all()
     assert (second.bonus[:2, before:] != 0).all()
 
 
 def test_the_memory_holds_what_was_seen_as_the_network_sees_it_now(eco: Ran) -> None:
-    state, checked = eco[2].state, 0
+    state, held = eco[2].state, [range(STEPS + 4, 2 * STEPS), range(-1, 2 * STEPS)]  # the first one's episode ended
     for seed in (0, 1):
         variables = jax.tree.map(lambda x, seed=seed: x[seed], state.network.variables)
-        embeddings = embed(NET, variables, frames(KEYS[seed])[1:])  # of steps 0, 1, ...
+        embeddings = embed(NET, variables, frames(KEYS[seed]))  # of steps -1, 0, ...
         for env in range(ENVS):
             memory = jax.tree.map(lambda x, at=(seed, env): x[at], state.memory)
-            known = np.asarray(memory.filled & (memory.entries.step >= 0))
+            known = np.asarray(memory.filled)
             steps = np.asarray(memory.entries.step)[known]
-            np.testing.assert_allclose(memory.entries.embedding[known], embeddings[steps, env], rtol=1e-3, atol=1e-3)
-            checked += known.sum()
-        opened = np.asarray(state.memory.entries.step)[seed, 0][: int(state.memory.inserted[seed, 0])]
-        assert opened.min() >= STEPS + 4  # the first environment's episode began there
-    assert checked == 2 * ENVS * 6
+            assert sorted(steps) == list(held[env])
+            np.testing.assert_allclose(
+                memory.entries.embedding[known], embeddings[steps + 1, env], rtol=1e-3, atol=1e-3
+            )
 
 
 def test_a_network_that_is_not_finite_learns_nothing_and_is_counted(eco: Ran) -> None:
@@ -141,5 +140,5 @@ def test_with_ec_the_bonus_counts_from_the_first_step_on() -> None:
     start, first, second = run(KEYS, online=False)
     assert (np.abs(first.bonus[:2]) <= 0.5).all() and (first.bonus[:2] != 0).all()
     assert second.bonus[0, 4, 0] == 0  # an episode's end
-    assert start.history is None
+    assert start.history is None and start.views is None
     assert all(np.array_equal(a, b) for a, b in zip(params(start, 0), params(second.state, 0), strict=True))

@@ -36,7 +36,9 @@ def test_intervals_are_over_seeds() -> None:
         "apart": {"seeds": [seed(i, [10], [float(i)], 0.5) for i in (0, 1)]},
         "other": {"seeds": [seed(0, [10], [0.0], 0.5)]},
     }
-    assert "| apart | 2 | 0.50 (0.25, 0.75) | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 0.50, 10 |  |" in side_by_side(groups)
+    assert "| apart | 2 | 0.50 (0.25, 0.75) | 0.50 (0.00, 1.00) | 0.50 (0.00, 1.00) | 0.50, 10 |  |" in side_by_side(
+        groups
+    )
 
 
 def test_a_goal_counts_as_reached_when_half_of_the_seeds_have_reached_it() -> None:

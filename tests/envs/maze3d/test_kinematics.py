@@ -40,6 +40,21 @@ def test_a_hundred_steps_forward_in_the_open() -> None:
     assert steps[-1] == pytest.approx(21.333, abs=0.01)
 
 
+def test_no_sequence_of_actions_makes_a_step_longer_than_a_run() -> None:
+    solid, count = room(80), 64
+    body = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x, jnp.float32), (count, *x.shape)), at(40, 40))
+    table = jnp.asarray(action_table("default"))
+
+    def step(body: Body, key: jax.Array) -> tuple[Body, jax.Array]:
+        after = MOVE(solid, body, table[jax.random.randint(key, (count,), 0, len(table))])
+        return after, jnp.linalg.norm(after.pos - body.pos, axis=-1)
+
+    _, lengths = jax.lax.scan(step, body, jax.random.split(jax.random.key(0), 100))
+    assert 0.2 < float(lengths.max()) < 0.21334
+    zigzag = np.array([pose.pos for pose in walk(solid, at(40, 40), ["forward", "strafe_left"] * 20)])
+    assert 0.2 < np.linalg.norm(np.diff(zigzag, axis=0), axis=1).max() < 0.21334
+
+
 def test_a_full_turn_takes_forty_one_steps() -> None:
     poses = walk(room(9), at(4, 4), ["look_right"] * 41)
     yaws = np.unwrap([0.0, *(float(pose.yaw) for pose in poses)])
