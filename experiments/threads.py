@@ -1,8 +1,10 @@
 """Threads of XLA's CPU backend, which have to be counted before JAX computes anything."""
 
 import itertools
+import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 ENOUGH = 8  # `THREADS` of `envs.mujoco.engine`, which cannot be imported before JAX has begun
 
@@ -10,8 +12,18 @@ ENOUGH = 8  # `THREADS` of `envs.mujoco.engine`, which cannot be imported before
 def widen_for_mjx(arguments: Sequence[str]) -> None:
     """Where the command line asks for MJX, let XLA's CPU backend have so many threads that no step waits for ever.
 
-    See `envs.mujoco.engine`, which warns where this came too late. An accelerator does not notice.
+    It asks for it by option, or by naming a run, or a folder of runs, that has it. See `envs.mujoco.engine`, which
+    warns where this came too late. An accelerator does not notice.
     """
-    words = " ".join(arguments).replace("=", " ").split()
-    if ("--physics", "mjx") in itertools.pairwise(words):
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    if ("--physics", "mjx") in itertools.pairwise(words) or any(map(_holds_mjx, words)):
         os.environ.setdefault("NPROC", str(max(ENOUGH, os.cpu_count() or 1)))
+
+
+def _holds_mjx(word: str) -> bool:
+    """Whether that is the directory of a run on MJX, or of several runs of which one is; what is damaged is not."""
+    try:
+        files = [Path(word, "config.json"), *Path(word).glob("*/config.json")]
+        return any(json.loads(file.read_text())["config"].get("physics") == "mjx" for file in files if file.is_file())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False

@@ -18,6 +18,7 @@ import pytest
 import envs
 from envs.mujoco.engine import (
     ASSETS,
+    THREADS,
     MjxEngine,
     MujocoEngine,
     PhysicsState,
@@ -26,6 +27,7 @@ from envs.mujoco.engine import (
     resolve,
     with_mjx_solver,
 )
+from experiments.threads import widen_for_mjx
 
 ROOT = Path(__file__).parents[2]
 GRID = ("11111", "1...1", "111.1", "1...1", "1.111", "11111")  # the published maze, row 0 at y = -2, column 0 at x = -2
@@ -336,6 +338,28 @@ def test_commands_on_mjx_have_the_threads_that_batched_factorisations_wait_on():
     environment = {name: value for name, value in os.environ.items() if name != "NPROC"}
     command = [sys.executable, "-c", FACTORISE, "--physics=mjx"]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "widened"),
+    [
+        (["--physics", "mjx"], True),
+        (["--logdir={}/mjx"], True),
+        (["--runs", "{}/auto", "{}/mjx"], True),
+        (["--runs={}"], True),
+        (["--logdir={}/auto"], False),
+        (["--logdir={}/damaged", "--seed=1"], False),
+    ],
+)
+def test_commands_on_runs_that_have_mjx_count_as_well(arguments, widened, tmp_path, monkeypatch):
+    environment = {}
+    monkeypatch.setattr(os, "environ", environment)
+    for name in ("auto", "mjx", "damaged"):
+        (tmp_path / name).mkdir()
+        content = json.dumps({"config": {"physics": name}, "starts": []}) if name != "damaged" else "{"
+        (tmp_path / name / "config.json").write_text(content)
+    widen_for_mjx([argument.format(tmp_path) for argument in arguments])
+    assert (int(environment.get("NPROC", 0)) >= THREADS) == widened
 
 
 def test_mjx_on_few_threads_warns(monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 
 from experiments.cli import parse_run
 from experiments.config import RunConfig, validate_run
+from experiments.host import open_run
 from experiments.options import override
 from experiments.presets import PRESETS, preset
 from peg_jax.core.config import ConfigError
@@ -149,6 +150,17 @@ def test_an_existing_run_keeps_its_options(existing: Path) -> None:
 def test_an_existing_run_refuses_to_change_its_numbers(existing: Path) -> None:
     with pytest.raises(ConfigError, match=r"--agent\.achiever\.actor\.learning-rate=0\.1 cannot change the run"):
         parse_run(RunConfig, [f"--logdir={existing}", "--agent.achiever.actor.learning-rate=0.1"])
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(existing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, file = RunDirectory(existing).read_config_as(RunConfig), existing / "config.json"
+    for began, said in (("cpu", False), ("gpu", True)):
+        content = json.loads(file.read_text())
+        content["starts"][-1]["backend"] = began
+        file.write_text(json.dumps(content))
+        with open_run("experiments.peg", config, resuming=True):
+            pass
+        assert ("the run was on gpu and goes on on cpu" in capsys.readouterr().out) == said
 
 
 def test_a_damaged_config_is_refused_by_name(existing: Path) -> None:
