@@ -21,9 +21,16 @@ def widen_for_mjx(arguments: Sequence[str]) -> None:
 
 
 def _holds_mjx(word: str) -> bool:
-    """Whether that is the directory of a run on MJX, or of several runs of which one is; what is damaged is not."""
+    """Whether that is the directory of a run on MJX, or of several runs of which one is."""
     try:
-        files = [Path(word, "config.json"), *Path(word).glob("*/config.json")]
-        return any(json.loads(file.read_text())["config"].get("physics") == "mjx" for file in files if file.is_file())
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return any(map(_is_of_mjx, [Path(word, "config.json"), *Path(word).glob("*/config.json")]))
+    except (OSError, ValueError):  # no path at all
+        return False
+
+
+def _is_of_mjx(file: Path) -> bool:
+    """Whether it holds a run's options with MJX; what is damaged, the command itself will name."""
+    try:
+        return bool(json.loads(file.read_text())["config"]["physics"] == "mjx")
+    except (OSError, ValueError, TypeError, KeyError):
         return False
