@@ -56,6 +56,11 @@ class GoalEnvironment(
     def eval_goal_names(self) -> tuple[str, ...]:
         """One short name per evaluation goal, in the order of `eval_goals`."""
 
+    @property
+    def goal_groups(self) -> dict[str, tuple[int, ...]]:
+        """Indices of evaluation goals that are about as hard as each other, by name, the hardest last; for reports."""
+        return {"all goals": tuple(range(len(self.eval_goal_names)))}
+
     @abc.abstractmethod
     def reset_to_eval_goal(
         self, key: jax.Array, goal_index: int | jax.Array, params: EnvParams

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+import envs
 from experiments import random_policy
 from experiments.cli import main, parse
 from experiments.config import MAY_CHANGE, RunConfig
@@ -19,13 +20,14 @@ from experiments.evidence_page import Evidence, write_page
 from experiments.labels import changed_options
 from experiments.logs import TIMING, read_wall_seconds
 from experiments.presets import preset
-from experiments.success import CLOSEST, RANDOM_POLICY, SUCCESS
+from experiments.success import CLOSEST, RANDOM_POLICY
 from peg_jax.core.config import require
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
 from peg_jax.run.metrics import read_metrics
 
 OTHER_RUN = "--r-network="
+SHOWN, ALL = "max_eval_metric_", "/goal_all"  # around a metric's name in the logs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +57,7 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
     ]
     evidence = {
         "env": config.env,
+        "goal_groups": envs.make(config.env)[0].goal_groups,
         "options": label(config),
         "command": portable(start["command"]),
         "revision": start["git_revision"],
@@ -68,10 +71,10 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
 def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
     """One entry per evaluation: environment steps, updates, seconds and success per goal."""
     series = read_metrics(path)
-    known = [metric for metric in SUCCESS if f"max_eval_metric_{metric}/goal_all" in series]
+    known = [name[len(SHOWN) : -len(ALL)] for name in series if name.startswith(SHOWN) and name.endswith(ALL)]
     if not known:
         raise RunError(f"{path} has no evaluation yet")
-    steps = [int(step) for step in series[f"max_eval_metric_{known[0]}/goal_all"].steps if int(step) in wall]
+    steps = [int(step) for step in series[f"{SHOWN}{known[0]}{ALL}"].steps if int(step) in wall]
     if not steps:
         raise RunError(f"{path} has no evaluation of which the time is known yet")
     updates = dict(zip(series["updates"].steps.tolist(), series["updates"].values.tolist(), strict=True))
@@ -80,7 +83,7 @@ def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:
         "updates": [int(updates[step]) for step in steps],
         "wall_seconds": [wall[step] for step in steps],
     }
-    prefixes = {metric: f"max_eval_metric_{metric}" for metric in known} | {CLOSEST: "eval_closest"}
+    prefixes = {metric: f"{SHOWN}{metric}" for metric in sorted(known)} | {CLOSEST: "eval_closest"}
     for metric, prefix in prefixes.items():
         goals = [name for name in series if name.startswith(f"{prefix}/goal_") and name[-1].isdigit()]
         goals.sort(key=lambda name: int(name.rpartition("_")[2]))

@@ -81,6 +81,12 @@ class AntMaze(MujocoEnvironment):
         """Place and heading, such as "(4,2.2) 90°"."""
         return tuple(f"({x:g},{y:g}) {90 * heading}°" for x, y in PLACES for heading in range(HEADINGS))
 
+    @property
+    def goal_groups(self) -> dict[str, tuple[int, ...]]:
+        """The places, in the order of the corridor, each in all headings."""
+        headings = np.arange(len(self.goals)).reshape(len(PLACES), HEADINGS).tolist()
+        return {f"({x:g},{y:g})": tuple(group) for (x, y), group in zip(PLACES, headings, strict=True)}
+
     def start(self, key: jax.Array) -> PhysicsState:
         """See `MujocoEnvironment`."""
         return noisy_start(self.model, key)

@@ -117,6 +117,11 @@ class BlockStack(MujocoEnvironment):
         return tuple(GOALS)
 
     @property
+    def goal_groups(self) -> dict[str, tuple[int, ...]]:
+        """One block lifted, towers of two, towers of three."""
+        return {"lift": tuple(range(3)), "two": tuple(range(3, 9)), "three": tuple(range(9, 15))}
+
+    @property
     def num_actions(self) -> int:
         """Three axes and the fingers."""
         return 4
@@ -159,6 +164,11 @@ class BlockStack(MujocoEnvironment):
     def distance(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
         """Metres of the gripper or block that is farthest from its place: two `[..., 14]` -> `[...]`."""
         return jnp.linalg.norm(_positions(achieved) - _positions(desired), axis=-1).max(axis=-1)
+
+    def remoteness(self, achieved: jax.Array, start: jax.Array) -> jax.Array:
+        """Metres that the block moved that moved farthest; the gripper does not count."""
+        moved = _positions(achieved)[..., 1:, :] - _positions(start)[..., 1:, :]
+        return jnp.linalg.norm(moved, axis=-1).max(axis=-1)
 
     @property
     def map_dims(self) -> tuple[int, int]:

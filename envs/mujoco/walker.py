@@ -62,6 +62,11 @@ class Walker(MujocoEnvironment):
         """Such as "x=-13"."""
         return tuple(f"x={x:g}" for x in TARGETS)
 
+    @property
+    def goal_groups(self) -> dict[str, tuple[int, ...]]:
+        """The two distances."""
+        return {"13 m": (0, 1), "16 m": (2, 3)}
+
     def start(self, key: jax.Array) -> PhysicsState:
         """See `MujocoEnvironment`."""
         joints = self.model.jnt_range[ROOT:]

@@ -105,6 +105,11 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
         """The goals' cells, such as "(9,4)"."""
         return tuple(f"({x},{y})" for x, y in EVAL_CELLS)
 
+    @property
+    def goal_groups(self) -> dict[str, tuple[int, ...]]:
+        """The corner that is farthest by route, and the others."""
+        return {"other goals": tuple(range(1, len(EVAL_CELLS))), "far corner": (0,)}
+
     def action_space(self, params: EnvParams | None = None) -> spaces.Box:
         """Displacement per axis, cells."""
         return spaces.Box(jnp.full(2, -MAX_ACTION), jnp.full(2, MAX_ACTION), (2,), jnp.float32)

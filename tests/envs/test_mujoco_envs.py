@@ -147,6 +147,11 @@ def test_the_ants_remoteness_follows_the_corridor():
     goals = jnp.asarray(ant.goals)[::4]
     np.testing.assert_array_equal(ant.remoteness(goals, goals[0]), 2.0 * np.arange(8))
     np.testing.assert_array_equal(ant.remoteness(goals[6], goals[1] + 0.4), 10.0)  # though they are 4.5 m apart
+    groups = [np.asarray(ant.goals)[list(group)] for group in ant.goal_groups.values()]
+    assert [np.ptp(ant.remoteness(jnp.asarray(group), goals[0])) for group in groups] == [0.0] * 8
+    np.testing.assert_array_equal(
+        [ant.remoteness(jnp.asarray(group[0]), goals[0]) for group in groups], 2.0 * np.arange(8)
+    )
 
 
 def test_ant_goals_are_places_in_four_headings():
@@ -270,6 +275,14 @@ def test_stack_goals_and_success():
     np.testing.assert_array_equal(success["success"], [True, False, False, True])
     np.testing.assert_array_equal(success["obj2_above_0.50"], [True] * 4)
     np.testing.assert_array_equal(success["obj0_above_0.50"], [False] * 4)
+
+
+def test_the_stacks_remoteness_is_that_of_its_blocks():
+    env, params = make("block_stack")
+    start, _ = env.reset_env(jax.random.key(0), params)
+    moved = block_stack.to_metres(jnp.tile(start, (3, 1)))
+    moved = moved.at[0, 1].add(0.1).at[1, 7].add(0.2).at[2, 9].add(0.05).at[2, 12].add(0.1)
+    np.testing.assert_allclose(env.remoteness(block_stack.normalize(moved), start), [0.0, 0.2, 0.1], atol=1e-5)
 
 
 def test_a_scripted_hand_lifts_a_block():

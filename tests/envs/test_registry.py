@@ -30,7 +30,9 @@ def test_make_gives_an_environment_that_resets(name):
     obs, state = env.reset(jax.random.key(0), params)
     assert env.observation_space(params).contains(obs)
     assert env.desired_goal(state).shape == env.goal_space(params).shape
-    assert len(env.eval_goal_names) == len(env.eval_goals(params))
+    goals = env.eval_goals(params)
+    assert len(env.eval_goal_names) == len(goals)
+    assert sorted(index for group in env.goal_groups.values() for index in group) == list(range(len(goals)))
 
 
 def test_options_reach_the_constructor():

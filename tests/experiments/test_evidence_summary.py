@@ -60,6 +60,21 @@ def test_distances_and_a_control_stand_beside_them() -> None:
     assert "| random_policy |  | 0.12 | 0.00 | 0.00 |  | 5.50 |" in lines
 
 
+def test_kinds_of_goals_and_an_environments_own_metrics_have_a_table() -> None:
+    named = {"lift": [0], "two": [1, 2], "three": [3]}
+    success, high = [[1.0, 0.5, 0.7, 0.2]] * 2, [[1.0, 0.0, 0.0, 0.0]] * 2
+    one = {"seed": 0, "env_steps": [10, 20], "success": success, "high": high}
+    groups = {name: {"goal_groups": named, "seeds": [one]} for name in ("a", "b")}
+    control = {"success": [0.0, 0.0, 0.0, 0.4], "high": [0.0] * 4, "closest": [9.0] * 4, "env": "block_stack"}
+    lines = side_by_side(groups, control)
+    assert "| method | seeds | all goals | three | three, late | three at 0.9 | nearest, late |" in lines
+    assert "| a | 1 | 0.60 | 0.20 | 0.20 | 0.00 |  |" in lines
+    assert "| random_policy |  | 0.10 | 0.40 | 0.40 |  | 9.00 |" in lines
+    assert "| method | lift | two | three | high |" in lines
+    assert "| a | 1.00 | 0.60 | 0.20 | 0.25 |" in lines
+    assert "| random_policy | 0.00 | 0.00 | 0.40 | 0.00 |" in lines
+
+
 def test_a_single_method_or_other_steps_leave_nothing_to_compare() -> None:
     one = {"a": {"seeds": [seed(0, [10], [1.0], 1.0)]}}
     assert side_by_side(one) == []
