@@ -84,6 +84,10 @@ class GoalEnvironment(
     def success(self, achieved: jax.Array, desired: jax.Array) -> dict[str, jax.Array]:
         """Whether goals are met, per metric name: two `[..., D]` that broadcast give bool `[...]`."""
 
+    def reward(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
+        """Reward of a step to `achieved`, 0 at success, else -1: two `[..., D]` that broadcast give `[...]`."""
+        return jnp.where(next(iter(self.success(achieved, desired).values())), 0.0, -1.0)
+
     def distance(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
         """How far goals are: two `[..., D]` that broadcast give `[...]`, in the goal's units."""
         return jnp.linalg.norm(achieved - desired, axis=-1)

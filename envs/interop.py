@@ -195,6 +195,14 @@ class ForeignEnvironment(GoalEnvironment[ForeignState, ForeignParams]):
         """What the user calls reached."""
         return {"success": self.goals.reached(achieved, desired)}
 
+    def reward(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
+        """The foreign reward cannot be told from goals.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("the reward is the foreign environment's own, which does not follow from goals")
+
     def sample_goals(self, key: jax.Array, n: int, params: ForeignParams) -> jax.Array:
         """Uniform among the evaluation goals, `[n, O]`."""
         return self.eval_goals()[jax.random.randint(key, (n,), 0, len(self.goals.eval_goals))]

@@ -122,6 +122,19 @@ class GymnasiumEnv(gymnasium.Env[Any, Any]):
         truncated = self._steps >= self.bridge.episode_steps
         return _on_host(self._obs), float(reward), bool(terminated), truncated, _on_host(info)
 
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> np.ndarray:
+        """Rewards `[...]` of steps that led to `achieved_goal [..., D]` toward `desired_goal [..., D]`, to relabel by.
+
+        What agents with hindsight replay call; `info` is not looked at.
+
+        Raises:
+            TypeError: the environment has no goals.
+            NotImplementedError: its reward does not follow from them.
+        """
+        if not isinstance(self.bridge.env, GoalEnvironment):
+            raise TypeError(f"{self.bridge.env.name} has no goals, so no rewards that follow from them")
+        return np.asarray(self.bridge.env.reward(jnp.asarray(achieved_goal), jnp.asarray(desired_goal)))
+
     def render(self) -> np.ndarray | None:
         """The moment as uint8 `[H, W, 3]`, in render mode "rgb_array"."""
         return np.array(self._picture(self._obs, self._state)) if self.render_mode == "rgb_array" else None

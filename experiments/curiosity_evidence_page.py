@@ -124,17 +124,21 @@ def _pairs(found: dict[str, Figures]) -> list[str]:
     heads = ["run", "pairs", "accuracy", "balanced", *(f"{_cells(row)}: similarity, accuracy" for row in DISTANCES)]
     rows = []
     for name, one in found.items():
-        by_distance = one["seeds"][0]["pairs"]["by_path_distance"]
-        told = [f"{row['similarity']:.2f}, {row['accuracy']:.2f}" if "accuracy" in row else "-" for row in by_distance]
-        figures = [_of(one, "pairs", key) for key in ("accuracy", "balanced_accuracy")]
-        rows.append([name, str(one["seeds"][0]["pairs"]["pairs"]), *figures, *told])
-        figures = [_of(one, "untrained_pairs", key) for key in ("accuracy", "balanced_accuracy")]
-        rows.append([f"{name}, not trained", rows[-1][1], *figures, *["" for _ in told]])
+        for key, told in (("pairs", name), ("untrained_pairs", f"{name}, not trained")):
+            figures = [_of(one, key, figure) for figure in ("accuracy", "balanced_accuracy")]
+            by_distance = [seed[key]["by_path_distance"] for seed in one["seeds"]]
+            cells = [_told([row for row in alike if "accuracy" in row]) for alike in zip(*by_distance, strict=True)]
+            rows.append([told, str(one["seeds"][0]["pairs"]["pairs"]), *figures, *cells])
     return [
         *_table(heads, rows),
         "",
-        "Distances are cells of path between the two places; those columns are of the first seed.",
+        "Distances are cells of path between the two places; those columns are means over the seeds.",
     ]
+
+
+def _told(rows: list[Figures]) -> str:
+    """Mean similarity and accuracy of some seeds' pairs."""
+    return ", ".join(f"{np.mean([row[key] for row in rows]):.2f}" for key in ("similarity", "accuracy")) if rows else "-"
 
 
 def _cells(row: tuple[int, int]) -> str:

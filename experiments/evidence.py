@@ -102,7 +102,7 @@ def portable(command: str) -> str:
 
 
 def add(folder: Path, name: str, evidence: Evidence) -> None:
-    """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number; the first one's command stays.
+    """Put a run's seeds into `<name>.json`, in place of earlier ones of the same number, each with the run's command.
 
     Raises:
         RunError: the file is of another revision or of other options; such seeds cannot stand beside these.
@@ -112,7 +112,8 @@ def add(folder: Path, name: str, evidence: Evidence) -> None:
     for what in ("revision", "options"):
         if earlier.get(what, evidence[what]) != evidence[what]:  # earlier versions did not note the options
             raise RunError(f"{path} is of {what} {earlier[what]}, this run of {evidence[what]}; remove the file")
-    seeds = {seed["seed"]: seed for seed in (*earlier["seeds"], *evidence["seeds"])}
+    added = [seed | {"command": evidence["command"]} for seed in evidence["seeds"]]
+    seeds = {seed["seed"]: seed for seed in (*earlier["seeds"], *added)}
     first = min(evidence, earlier, key=lambda content: content["seeds"][0]["seed"])
     write_json(path, first | {"seeds": [seeds[number] for number in sorted(seeds)]})
 

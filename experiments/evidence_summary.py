@@ -13,7 +13,7 @@ GoalGroups = Mapping[str, Sequence[int]]
 RESAMPLES = 2_000
 LATE = 4  # evaluations
 FEW = 2  # groups of goals; more have a table of their own
-OTHER = ("seed", "env_steps", "updates", "wall_seconds", CLOSEST, *SUCCESS)
+OTHER = ("seed", "command", "env_steps", "updates", "wall_seconds", CLOSEST, *SUCCESS)
 """What a seed's evidence has beside the metrics that only its environment knows."""
 EXPLANATION = (
     "Up to the last evaluation that every seed has, {steps:,} steps: the mean over all evaluations (area under the",

@@ -90,10 +90,6 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
     def sketch(self, obs: jax.Array, goal: jax.Array, path: jax.Array | None) -> raster.Canvas:
         """A drawing of an observation `[D]` without goal, a goal `[D]` and a path `[T, 2]` in the sketch's plane."""
 
-    def reward(self, success: dict[str, jax.Array], achieved: jax.Array, goal: jax.Array) -> jax.Array:
-        """0 at success, else -1: `[]`."""
-        return jnp.where(success["success"], 0.0, -1.0)
-
     @property
     def physics(self) -> str:
         """Which engine computes the physics: `mjx` or `mujoco`."""
@@ -172,7 +168,7 @@ class MujocoEnvironment(GoalEnvironment[EnvState, EnvParams]):
         metrics = self.success(achieved, state.goal)
         terminated = metrics["success"] & params.terminate_on_success
         info = {f"metric_{name}": value for name, value in metrics.items()}
-        reward = self.reward(metrics, achieved, state.goal)
+        reward = self.reward(achieved, state.goal)
         obs, state = self._apply_transition_gradient_policy(obs, state)
         return obs, state, reward, terminated, info
 

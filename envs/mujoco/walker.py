@@ -91,9 +91,9 @@ class Walker(MujocoEnvironment):
         """Metres along x: two `[..., 9]` -> `[...]`."""
         return jnp.abs(achieved[..., 1] - desired[..., 1])
 
-    def reward(self, success: dict[str, jax.Array], achieved: jax.Array, goal: jax.Array) -> jax.Array:
-        """Minus the distance along x, `[]`."""
-        return -self.distance(achieved, goal)
+    def reward(self, achieved: jax.Array, desired: jax.Array) -> jax.Array:
+        """Minus the distance along x: two `[..., 9]` -> `[...]`."""
+        return -self.distance(achieved, desired)
 
     @property
     def map_dims(self) -> tuple[int, int]:

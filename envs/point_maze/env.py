@@ -191,7 +191,7 @@ class PointMaze(GoalEnvironment[EnvState, EnvParams]):
         pos = maze.move(state.pos, delta, pull_back)
         state = dataclasses.replace(state, pos=pos, time=state.time + 1)
         metrics = self.success(state.pos, state.goal)
-        reward = jnp.where(metrics["success"], 0.0, -1.0)
+        reward = self.reward(state.pos, state.goal)
         terminated = metrics["success"] & params.terminate_on_success
         info = {f"metric_{name}": value for name, value in metrics.items()}
         obs, state = self._apply_transition_gradient_policy(self.observe(key, state, action, params), state)

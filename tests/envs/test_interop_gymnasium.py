@@ -1,5 +1,7 @@
 """Our environments under gymnasium's own checker, and many of them against one at a time."""
 
+import dataclasses
+
 import gymnasium
 import numpy as np
 import pytest
@@ -52,6 +54,36 @@ def test_an_episode_ends_by_truncation_and_a_seed_fixes_it(single: GymnasiumEnv)
     assert ends == [[(False, False)] * (STEPS - 1) + [(False, True)]] * 3
     np.testing.assert_array_equal(places[0], places[1])
     assert (places[0] != places[2]).any()
+
+
+def test_rewards_of_other_goals_follow_from_what_was_achieved(single: GymnasiumEnv) -> None:
+    """As an agent with hindsight replay learns: toward the goals of the episode, and toward what it came to."""
+    single.reset(seed=0)
+    steps = [single.step(np.array([0.3, 0.1], np.float32)) for _ in range(STEPS)]
+    achieved, desired = (np.stack([obs[name] for obs, *_ in steps]) for name in ("achieved_goal", "desired_goal"))
+    infos = [info for *_, info in steps]
+    np.testing.assert_array_equal(single.compute_reward(achieved, desired, infos), [reward for _, reward, *_ in steps])
+    hindsight = single.compute_reward(achieved, np.broadcast_to(achieved[-1], achieved.shape), infos)
+    assert hindsight[-1] == 0.0 and hindsight[0] == -1.0
+    walker = GymnasiumEnv(envs.make("walker", physics="mujoco")[0])
+    here, there = np.zeros((2, 9), np.float32), np.full((2, 9), 3.0, np.float32)
+    np.testing.assert_array_equal(walker.compute_reward(here, there, {}), [-3.0, -3.0])
+    with pytest.raises(TypeError, match="has no goals"):
+        GymnasiumEnv(envs.make("maze3d_sparse")[0]).compute_reward(here, there, {})
+
+
+def test_terminations_start_the_next_episode_of_their_lane() -> None:
+    lanes = GymnasiumVectorEnv(envs.make("point_maze")[0], 2, EnvParams(terminate_on_success=True))
+    obs, _ = lanes.reset(seed=1, options={"goal_index": 8})  # (3,0), which the start is not in
+    state = lanes._state
+    lanes._state = dataclasses.replace(state, pos=state.pos.at[0].set(state.goal[0]))  # one of them is there
+    still = np.zeros((2, 2), np.float32)
+    _, rewards, terminated, truncated, _ = lanes.step(still)
+    assert terminated.tolist() == [True, False] and not truncated.any() and rewards.tolist() == [0.0, -1.0]
+    after, rewards, terminated, _, _ = lanes.step(still)
+    assert not terminated.any() and rewards.tolist() == [0.0, -1.0]
+    assert np.linalg.norm(after["observation"][0]) < 0.8  # the start of a new episode
+    np.testing.assert_array_equal(after["desired_goal"][1], obs["desired_goal"][1])
 
 
 @pytest.fixture(scope="module")

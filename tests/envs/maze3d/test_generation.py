@@ -28,19 +28,34 @@ SEEDS, BATCH, SIZE = 10_000, 1_000, 17
 optimised = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 1})
 
 
-@pytest.fixture(scope="module")
-def mazes() -> tuple[Maze, np.ndarray]:
-    """Ten thousand mazes, and whether every floor cell of each is reached from one of its goals."""
+def drawn(size: int, count: int, batch: int) -> tuple[Maze, np.ndarray]:
+    """Mazes, and whether every floor cell of each is reached from one of its goals."""
 
     def one(key: jax.Array) -> tuple[Maze, jax.Array]:
-        maze = generate(key, SIZE)
+        maze = generate(key, size)
         first = jnp.zeros(maze.goal.size, bool).at[jnp.argmax(maze.goal)].set(True).reshape(maze.goal.shape)
         reached = distances(~maze.wall, first) < UNREACHABLE
         return maze, jnp.all(reached == ~maze.wall)
 
-    keys = jax.random.split(jax.random.key(0), SEEDS).reshape(-1, BATCH)
+    keys = jax.random.split(jax.random.key(0), count).reshape(-1, batch)
     results = optimised(lambda keys: jax.lax.map(jax.vmap(one), keys))(keys)
-    return jax.tree.map(lambda x: np.asarray(x).reshape(SEEDS, *x.shape[2:]), results)
+    return jax.tree.map(lambda x: np.asarray(x).reshape(count, *x.shape[2:]), results)
+
+
+@pytest.fixture(scope="module")
+def mazes() -> tuple[Maze, np.ndarray]:
+    """Ten thousand of the published size."""
+    return drawn(SIZE, SEEDS, BATCH)
+
+
+@pytest.mark.parametrize("size", [5, 11])
+def test_smaller_mazes_are_as_sound(size: int) -> None:
+    maze, connected = drawn(size, 500, 500)
+    floor = ~maze.wall
+    assert connected.all() and floor.shape[1:] == (size, size)
+    assert not (floor[:, [0, -1]].any() or floor[:, :, [0, -1]].any())
+    assert (ways_out(floor)[floor & ~maze.room] >= 2).all()
+    assert ((maze.spawn | maze.goal) == maze.room).all() and maze.room.any((1, 2)).all()
 
 
 def ways_out(floor: np.ndarray) -> np.ndarray:
