@@ -21,7 +21,7 @@ from experiments.cli import main, parse
 from experiments.config import RunConfig, validate_run
 from experiments.flops import compiled_matmul_flops, needed_plan_flops, needed_update_flops
 from experiments.options import at_least_one, override
-from experiments.presets import preset
+from experiments.presets import PRESETS, preset
 from experiments.program import abstract_state, compile_program, run_task
 from experiments.seeds import seed_keys
 from peg_jax.core.config import require
@@ -256,7 +256,11 @@ def run(arguments: Sequence[str]) -> int:
     """Measure as the command line says; returns the exit code."""
     options = parse(BenchConfig, arguments, BenchConfig())
     at_least_one(options, "num_envs", "repeats")
-    require(min(options.num_seeds, default=1) >= 1, "num_seeds", options.num_seeds, "each must be at least 1")
+    require(len(options.what) > 0, "what", options.what, "name a part to measure")
+    require(min(options.num_seeds, default=0) >= 1, "num_seeds", options.num_seeds, "name numbers of 1 or more")
+    for option in ("preset", "epoch_preset"):
+        known = f"known presets: {', '.join(PRESETS)}"
+        require(getattr(options, option) in PRESETS, option, getattr(options, option), known)
     config = override(preset(RunConfig, options.preset, options.env), {"physics": options.physics})
     if "physics" in options.what:
         require(envs.has_physics(options.env), "what", "physics", f"{options.env} has none; name another --env")

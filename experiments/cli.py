@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from experiments.config import MAY_CHANGE, RunConfig, validate_run
-from experiments.options import RunOptions
+from experiments.options import RunOptions, read_options
 from experiments.presets import preset
 from experiments.processes import leave, option
 from peg_jax.core.config import ConfigError
@@ -60,7 +60,7 @@ def parse_command(
         config = parse(cls, arguments, start(*(option(arguments, name) or getattr(cls, name) for name in choices)))
         validate(config)
         return config, False
-    saved = directory.read_config_as(cls)
+    saved = read_options(directory, cls)
     config = parse(cls, arguments, saved)
     _refuse_changes(encode(saved), encode(config), (*may_change, "logdir"), logdir)
     validate(config)
@@ -100,7 +100,7 @@ def parse(cls: type[Config], arguments: Sequence[str], default: Config) -> Confi
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise ConfigError(_condense(captured.getvalue())) from None
+        raise ConfigError(_with_remedy(_condense(captured.getvalue()))) from None
 
 
 @contextlib.contextmanager
@@ -127,6 +127,18 @@ def _condense(message: str) -> str:
     return re.sub(r"\s+", " ", "; ".join(lines[:3])).replace(":;", ":")
 
 
+def _with_remedy(message: str) -> str:
+    """What would work, where tyro does not say it."""
+    for sign, remedy in (
+        ("invalid literal for int()", "a whole number is wanted, such as 100000"),
+        ("Unrecognized options: /", "a path needs the name of its option before it, see --help"),
+        ("Could not find valid parse", "several numbers are written with spaces between them, such as 1 2"),
+    ):
+        if sign in message:
+            return f"{message}; {remedy}"
+    return message
+
+
 def main(run: Callable[[Sequence[str]], int]) -> NoReturn:
     """Run a command with the real arguments and exit as the README says; what a user can mend is one line."""
     gc.set_threshold(200_000, 20, 20)  # tracing makes millions of objects that stay; to look them over costs a tenth
@@ -142,3 +154,8 @@ def main(run: Callable[[Sequence[str]], int]) -> NoReturn:
     except (ConfigError, RunError) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         leave(mistake)
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as refused:
+        if refused.filename is None:
+            raise
+        print(f"error: {refused.filename} cannot be used: {refused.strerror}; name another place", file=sys.stderr)
+        sys.exit(RunError.exit_code)

@@ -58,6 +58,7 @@ class FoundRun(NamedTuple):
     seeds: list[Evidence]
     goal_steps: np.ndarray  # [n] when the first seed was given its goals
     goals: np.ndarray  # [n, D] which
+    revision: str
 
 
 class Scores(NamedTuple):
@@ -90,7 +91,7 @@ def find_runs(paths: Sequence[str], console: Console) -> list[FoundRun | Explore
         last = min(seed["env_steps"][-1] for seed in seeds)
         if last < config.steps:
             print_line(console, f"{directory.path} ends at {last:,} of {config.steps:,} steps, and so does its method")
-        return FoundRun(directory, config.env, method, seeds, *goals)
+        return FoundRun(directory, config.env, method, seeds, *goals, evidence["revision"] or "unknown")
 
     return read_runs(paths, read, lambda line: print_line(console, line))
 
@@ -210,9 +211,10 @@ def _page(env: str, summary: dict[str, Any], options: CompareConfig, pictures: S
     lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for method, row in sorted(summary["methods"].items(), key=lambda item: -item[1]["area_under_curve"]):
         low, high = row["final_interval"]
+        around = f" ({low:.2f} to {high:.2f})" if row["seeds"] > 1 else ""
         solved = row["steps_to_solve_far_goal"]
         chance = row.get("reference_is_better")
-        cells = [method, str(row["seeds"]), f"{row['final']:.2f} ({low:.2f} to {high:.2f})"]
+        cells = [method, str(row["seeds"]), f"{row['final']:.2f}{around}"]
         cells += [f"{row['area_under_curve']:.2f}", f"{row['far_goal']:.2f}", f"{solved:,}" if solved else "never"]
         cells += ["" if chance is None else f"{chance:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
@@ -225,6 +227,9 @@ def run(arguments: Sequence[str]) -> int:
     require(options.resamples >= 1, "resamples", options.resamples, "it must be at least 1")
     load("rliable")
     runs = find_runs(options.runs, console)
+    revisions = sorted({run.revision[:10] for run in runs if isinstance(run, FoundRun)})
+    if len(revisions) > 1:
+        print_line(console, f"runs of several revisions stand side by side: {', '.join(revisions)}")
     if not runs:
         raise RunError(f"no run with an evaluation in {', '.join(options.runs)}")
     explorers = [run for run in runs if isinstance(run, Explorer)]

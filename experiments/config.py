@@ -17,6 +17,9 @@ from peg_jax.peg.validation import validate
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = (*options.MAY_CHANGE, "eval_repeats", "loop.bad_updates")
 
+EXPLORED = tuple(name for name in envs.registered() if name.startswith("maze3d_") or name == "ant_no_reward")
+"""Environments without goals."""
+
 
 @struct.dataclass
 class RunConfig(RunOptions, PEGConfig):
@@ -46,6 +49,29 @@ def make_env(config: RunConfig) -> tuple[Any, Any]:
     return envs.make(config.env, physics=config.physics)
 
 
+def require_goals(env: str) -> None:
+    """Refuse an environment that has none.
+
+    Raises:
+        ConfigError: says what explores it.
+    """
+    command = f"python -m experiments.episodic_curiosity --scenario={env.removeprefix('maze3d_')}"
+    require(env not in EXPLORED, "env", env, f"it has no goals; {command} explores it")
+
+
+def validate_names(config: RunConfig) -> None:
+    """Refuse an environment or a method that is not there, also where a run was made when it was.
+
+    Raises:
+        ConfigError: names the option, its value and what is there.
+    """
+    require_goals(config.env)
+    with_goals = ", ".join(name for name in envs.registered() if name not in EXPLORED)
+    require(config.env in envs.registered(), "env", config.env, f"known environments: {with_goals}")
+    known = f"known methods: {', '.join(METHODS)}; one of your own has to be registered in peg_jax.peg.methods"
+    require(config.method in METHODS, "method", config.method, known)
+
+
 def validate_run(config: RunConfig) -> None:
     """Refuse options that cannot work, before anything is compiled.
 
@@ -53,8 +79,7 @@ def validate_run(config: RunConfig) -> None:
         ConfigError: names the option, its value and what would work.
         RunError: the environment needs a package that is not installed.
     """
-    require(config.env in envs.registered(), "env", config.env, f"known environments: {', '.join(envs.registered())}")
-    require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
+    validate_names(config)
     options.validate_options(config)
     require(config.eval_repeats >= 1, "eval_repeats", config.eval_repeats, "it must be at least 1")
     without = f"{config.env} is computed without a physics engine; leave the option out"

@@ -144,14 +144,23 @@ def _make_maze(config: CuriosityRunConfig, action_set: str) -> tuple[Any, Any]:
     return envs.make(f"maze3d_{config.scenario}", **made)
 
 
+def validate_names(config: CuriosityRunConfig) -> None:
+    """Refuse a scenario or a method that is not there, also where a run was made when it was.
+
+    Raises:
+        ConfigError: names the option, its value and what is there.
+    """
+    require(config.scenario in SCENARIOS, "scenario", config.scenario, f"known scenarios: {', '.join(SCENARIOS)}")
+    require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
+
+
 def validate(config: CuriosityRunConfig) -> None:
     """Refuse options that cannot work, before anything is compiled.
 
     Raises:
         ConfigError: names the option, its value and what would work.
     """
-    require(config.scenario in SCENARIOS, "scenario", config.scenario, f"known scenarios: {', '.join(SCENARIOS)}")
-    require(config.method in METHODS, "method", config.method, f"known methods: {', '.join(METHODS)}")
+    validate_names(config)
     options.validate_options(config)
     require(config.eval_envs >= 1, "eval_envs", config.eval_envs, "it must be at least 1")
     require_devices(config, config.ppo.num_envs)

@@ -60,7 +60,7 @@ class CuriosityEvidenceConfig:
     """Measure runs, and write the page."""
 
     runs: tuple[str, ...] = ()  # run directories to measure, each <name> or <name>_<seed>
-    output: str = "benchmarks/maze3d"  # folder of the evidence
+    output: str = "runs/evidence"  # folder of the evidence
     episodes: int = 16  # of each kind
     steps: int = 600  # of each random walk
     shots: int = 200  # steps of each episode of firing

@@ -138,7 +138,8 @@ def _pairs(found: dict[str, Figures]) -> list[str]:
 
 def _told(rows: list[Figures]) -> str:
     """Mean similarity and accuracy of some seeds' pairs."""
-    return ", ".join(f"{np.mean([row[key] for row in rows]):.2f}" for key in ("similarity", "accuracy")) if rows else "-"
+    means = [np.mean([row[key] for row in rows]) for key in ("similarity", "accuracy")] if rows else []
+    return ", ".join(f"{mean:.2f}" for mean in means) or "-"
 
 
 def _cells(row: tuple[int, int]) -> str:

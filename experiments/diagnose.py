@@ -198,6 +198,7 @@ def _spearman(x: Array, y: Array) -> float:
 def run(arguments: Sequence[str]) -> int:
     """Diagnose as the command line says; returns the exit code."""
     config, existing = parse_run(DiagnoseConfig, arguments, OWN_OPTIONS)
+    require(len(config.what) > 0, "what", config.what, "name a question")
     at_least_one(config, "updates", "report_every", "coverage_episodes", "goals")
     enable_compilation_cache()
     console = Console()

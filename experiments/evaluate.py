@@ -36,6 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     require(options.repeats >= 0, "repeats", options.repeats, "it cannot be negative")
     hint = "name a run (--logdir) or weights (--pretrained), not both"
     require(not (options.logdir and options.pretrained), "pretrained", options.pretrained, hint)
+    require(not options.pretrained or options.step < 0, "step", options.step, "published weights are of one step")
     enable_compilation_cache()
     console, name = Console(), options.pretrained
     if (weights.program_of(name) if name else program_of(existing(options.logdir))) == "episodic_curiosity":

@@ -19,6 +19,7 @@ from experiments.config import MAY_CHANGE, RunConfig
 from experiments.evidence_page import Evidence, write_page
 from experiments.labels import changed_options
 from experiments.logs import TIMING, read_wall_seconds
+from experiments.options import read_options
 from experiments.presets import preset
 from experiments.success import CLOSEST, RANDOM_POLICY
 from peg_jax.core.config import require
@@ -35,7 +36,7 @@ class EvidenceConfig:
     """Collect finished or interrupted runs, and write the page and the curves."""
 
     runs: tuple[str, ...] = ()  # run directories to add
-    output: str = "benchmarks/point_maze"  # folder of the evidence, one JSON file per preset and method
+    output: str = "runs/evidence"  # folder of the evidence, one JSON file per preset and method
 
 
 def label(config: RunConfig) -> str:
@@ -49,7 +50,7 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
     Raises:
         RunError: no run there, or one without an evaluation.
     """
-    config, start = directory.read_config_as(RunConfig), directory.read_starts()[-1]
+    config, start = read_options(directory, RunConfig), directory.read_starts()[-1]
     wall = read_wall_seconds(directory.path / TIMING)
     seeds = [
         {"seed": config.seed + index} | _evaluations(path / "metrics.jsonl", wall)

@@ -31,7 +31,8 @@ def read_runs(
     found = []
     for path in map(Path, paths):
         if not path.is_dir():
-            raise ConfigError(f"{path} cannot work: there is no such directory; {REMEDY}")
+            wrong = "it is a file" if path.exists() else "there is no such directory"
+            raise ConfigError(f"{path} cannot work: {wrong}; {REMEDY}")
         inside = sorted(entry for entry in path.iterdir() if entry.is_dir() and entry.name not in PARTS)
         for candidate in [path] if (path / "config.json").is_file() or not inside else inside:
             try:

@@ -2,13 +2,17 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 from flax import struct
 
 from peg_jax.core.config import require, static
 from peg_jax.run.config_json import encode, flatten
+from peg_jax.run.directory import RunDirectory
+from peg_jax.run.files import RunError
+
+Config = TypeVar("Config")
 
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = (
@@ -59,6 +63,20 @@ def made_with(config: RunOptions, may_change: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in (*may_change, "logdir")}
 
 
+def read_options(directory: RunDirectory, kind: type[Config]) -> Config:
+    """The options of a run, which must be of the program whose options are a `kind`.
+
+    Raises:
+        RunError: it is of another program, or cannot be read.
+    """
+    saved = directory.read_config()
+    names = {"env", "scenario"} & set(saved)  # one of the two programs has the first, the other the second
+    if names and not names & {field.name for field in dataclasses.fields(cast(Any, kind))}:
+        program = "peg" if "env" in names else "episodic_curiosity"
+        raise RunError(f"{directory.path} is a run of experiments.{program}, which this command does not take")
+    return directory.read_config_as(kind)
+
+
 def without(config: Any, names: Sequence[str]) -> Any:
     """A copy of a config whose options `names` have their defaults: those that no compiled program may depend on."""
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
@@ -87,6 +105,8 @@ def validate_options(config: RunOptions) -> None:
     Raises:
         ConfigError: names the option, its value and what would work.
     """
+    for name, value in flatten(encode(config)).items():
+        require(value != "nan", name, value, "it must be a number")
     at_least_one(config, "num_seeds", "steps", "log_every", "eval_every", "checkpoint_every")
     for option, most in (("steps", MOST_STEPS), ("log_every", MOST_STEPS // 20)):
         value = getattr(config, option)

@@ -5,7 +5,7 @@ Each is a table of dotted fields over the defaults of `RunConfig`, which are the
 
 from typing import Any, TypeVar
 
-from experiments.config import RunConfig
+from experiments.config import RunConfig, require_goals
 from experiments.options import override
 from peg_jax.core.config import ConfigError
 from peg_jax.peg.methods import METHODS
@@ -244,6 +244,7 @@ def preset(cls: type[Config], name: str, env: str, method: str = RunConfig.metho
     """
     if name not in PRESETS:
         raise ConfigError(f"--preset={name} cannot work: known presets: {', '.join(PRESETS)}")
+    require_goals(env)
     if env not in PAPER:
         raise ConfigError(f"--env={env} cannot work: known environments: {', '.join(PAPER)}")
     if method not in METHODS:

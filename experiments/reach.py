@@ -6,7 +6,6 @@ figures are kept in `reach.json`, from which the picture can be made again witho
 """
 
 import dataclasses
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -25,7 +24,7 @@ from peg_jax.core.config import require
 from peg_jax.core.environment import Task
 from peg_jax.core.replay import Episode
 from peg_jax.run.directory import RunDirectory
-from peg_jax.run.files import RunError, write_json
+from peg_jax.run.files import RunError, read_json, write_json
 from peg_jax.run.plots import Curve, learning_curves
 from peg_jax.run.progress import print_line
 
@@ -43,7 +42,7 @@ class ReachConfig:
     """Measure what runs explored, and draw it."""
 
     runs: tuple[str, ...] = ()  # run directories, or folders of them, to add
-    output: str = "benchmarks/point_maze"  # folder for reach.json and reach.png
+    output: str = "runs/evidence"  # folder for reach.json and reach.png
 
 
 def far_from(task: Task, start: jax.Array) -> float:
@@ -112,10 +111,13 @@ def run(arguments: Sequence[str]) -> int:
     options, console = parse(ReachConfig, arguments, ReachConfig()), Console()
     folder = Path(options.output)
     kept = folder / "reach.json"
-    runs: dict[str, Figures] = json.loads(kept.read_text()) if kept.exists() else {}
+    runs: dict[str, Figures] = read_json(kept) if kept.exists() else {}
     require(bool(options.runs or runs), "runs", "", f"name run directories; {kept} holds no figures yet")
     if options.runs:
-        for found in read_runs(options.runs, partial(_measured, console=console), partial(print_line, console)):
+        measured = read_runs(options.runs, partial(_measured, console=console), partial(print_line, console))
+        if not measured:
+            raise RunError(f"no run of experiments.peg in {', '.join(options.runs)}")
+        for found in measured:
             runs |= found
     if len({figures["env"] for figures in runs.values()}) > 1:
         raise RunError(f"{kept} would hold runs of several environments; choose another --output")

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rich.console import Console
 
 from experiments import curiosity_config, curiosity_program
-from experiments.config import RunConfig
+from experiments.config import RunConfig, validate_names
 from experiments.curiosity_config import CuriosityRunConfig
+from experiments.options import read_options
 from experiments.program import abstract_state, checkpoint_store, run_task
 from peg_jax.core.config import ConfigError, require
 from peg_jax.core.environment import Task
@@ -28,14 +30,16 @@ class Kind(NamedTuple, Generic[C, T, S]):
     """What tells one kind of run from another."""
 
     config: type[C]
+    validate: Callable[[C], None]
     run_task: Callable[[C], T]
     abstract_state: Callable[[C, T], S]
     checkpoint_store: Callable[[C, RunDirectory, Callable[[str], None]], CheckpointStore]
 
 
-PEG = Kind(RunConfig, run_task, abstract_state, checkpoint_store)
+PEG = Kind(RunConfig, validate_names, run_task, abstract_state, checkpoint_store)
 CURIOSITY = Kind(
     CuriosityRunConfig,
+    curiosity_config.validate_names,
     curiosity_config.run_task,
     curiosity_program.abstract_state,
     curiosity_program.checkpoint_store,
@@ -63,6 +67,9 @@ def existing(logdir: str) -> RunDirectory:
         ConfigError: none is named, or there is no run in it.
     """
     require(bool(logdir), "logdir", logdir, "name the directory of a run")
+    runs = sorted(file.parent for file in Path(logdir).glob("*/config.json"))
+    several = not Path(logdir, "config.json").is_file() and bool(runs)
+    require(not several, "logdir", logdir, f"it holds several runs; name one, such as {runs[0] if runs else ''}")
     directory = RunDirectory(logdir)
     if not directory.exists():
         raise ConfigError(f"--logdir={logdir} cannot work: there is no run; it should hold a config.json")
@@ -82,7 +89,8 @@ def restore_as(kind: Kind[C, T, S], logdir: str, step: int, console: Console) ->
         RunError: it is of another kind, or no checkpoint can be used.
     """
     directory = existing(logdir)
-    config = directory.read_config_as(kind.config)
+    config = read_options(directory, kind.config)
+    kind.validate(config)
     task = kind.run_task(config)
     store = kind.checkpoint_store(config, directory, partial(print_line, console))
     template: Any = kind.abstract_state(config, task)

@@ -5,17 +5,13 @@ what sets it apart, so the same command skips finished runs and resumes interrup
 and `--dry-run` tells what it would take.
 """
 
-import dataclasses
 import itertools
 import shlex
-import signal
-import subprocess
-import sys
-import threading
+import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -25,158 +21,78 @@ from experiments.cli import main, parse
 from experiments.costs import Speed, measured_speeds, most_alike, parse_measured, seconds_left
 from experiments.extras import load
 from experiments.labels import counted
-from experiments.options import RunOptions, made_with
-from experiments.programs import PROGRAMS, ProgramName, final_score
+from experiments.options import made_with
+from experiments.programs import PROGRAMS, final_score
 from experiments.ranges import parse_range
-from peg_jax.core.config import require
-from peg_jax.run.checkpoint import CheckpointStore
+from experiments.sweep_runs import Run, SweepConfig, check_entries, make_run, make_runs, validate_sweep, words
+from experiments.workers import run_here, start_and_wait
+from peg_jax.core.config import ConfigError, require
 from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.directory import RunDirectory
 from peg_jax.run.memory import available_bytes
-from peg_jax.run.progress import format_bytes
+from peg_jax.run.progress import format_bytes, print_line
+from peg_jax.run.signals import StoppedError
 
 LOST = 1  # exit code of a job whose own is not known
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepConfig:
-    """Run a grid, a list or a search of options, each over several seeds."""
-
-    program: ProgramName = "peg"  # what is run: a module of `experiments`
-    grid: tuple[str, ...] = ()  # options with their values, such as method=peg,mega; all combinations are run
-    points: tuple[str, ...] = ()  # instead of a grid: each a quoted list of options, such as "method=peg steps=9000"
-    seeds: tuple[int, ...] = (0,)  # of every combination
-    fixed: str = ""  # options that all runs share, quoted: "--preset=smoke --steps=2000"
-    output: str = "runs/sweep"  # folder of the run directories
-    workers: int = 1  # runs at a time
-    launcher: Literal["here", "slurm", "local"] = "here"  # here: processes of this machine; the others: submitit
-    slurm: str = ""  # submitit parameters, such as "slurm_partition=gpu timeout_min=600 gpus_per_node=1"
-    search: tuple[str, ...] = ()  # Optuna instead of a grid: planner.discount=0.9:0.999[:log] planner.kind=cem,mppi
-    trials: int = 20  # of the search; each is scored by its mean final success, coverage or reward over the seeds
-    dry_run: bool = False  # tell runs, device-hours and memory, and start nothing
-    measured: tuple[str, ...] = ()  # of a dry run: runs, folders or files of curiosity_bench that tell speeds
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One run of a sweep."""
-
-    name: str  # of its directory
-    logdir: Path
-    arguments: tuple[str, ...]
-    config: RunOptions
-    program: ProgramName = "peg"
-
-    @property
-    def steps(self) -> int:
-        """Environment steps of the whole run."""
-        return self.config.steps
-
-    @property
-    def done(self) -> int:
-        """Environment steps after which it was last saved."""
-        return CheckpointStore(self.logdir / "checkpoints").latest() or 0
-
-    @property
-    def finished(self) -> bool:
-        """Whether its last checkpoint is the end of the run."""
-        return self.done >= self.steps
-
-    def start(self) -> int:
-        """Run it in a process of its own, what it says going to `<name>.log`; returns the exit code."""
-        command = [sys.executable, "-m", f"experiments.{self.program}", *self.arguments]
-        with self.logdir.with_name(f"{self.name}.log").open("a") as log:
-            return wait(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
-
-
-def wait(process: subprocess.Popen[Any]) -> int:
-    """Wait for a run, handing on the warning that a job's time ends (submitit would end the run); its exit code."""
-    if threading.current_thread() is not threading.main_thread():
-        return process.wait()
-    before = signal.signal(signal.SIGUSR2, lambda number, _: process.send_signal(number))
-    try:
-        return process.wait()
-    finally:
-        signal.signal(signal.SIGUSR2, before)
-
-
-def expand(options: SweepConfig) -> list[tuple[str, ...]]:
-    """The sweep's combinations, each a tuple of `option=value`.
-
-    Raises:
-        ConfigError: an entry without `=`, or grid and points together.
-    """
-    require(not (options.grid and options.points), "points", options.points, "name either --grid or --points")
-    points = [tuple(shlex.split(point)) for point in options.points]
-    for option, entries in (("grid", options.grid), ("points", itertools.chain(*points))):
-        for entry in entries:
-            require("=" in entry.strip("-"), option, entry, "an entry is option=value, such as method=peg,mega")
-    if points:
-        return points
-    pairs = [entry.partition("=") for entry in options.grid]
-    return list(itertools.product(*([f"{name}={value}" for value in values.split(",")] for name, _, values in pairs)))
-
-
-def make_run(options: SweepConfig, combination: Sequence[str], seed: int) -> Run:
-    """The run of a combination and a seed, validated.
-
-    Raises:
-        ConfigError, RunError: as the run itself would.
-    """
-    parts = [entry.lstrip("-") for entry in combination]
-    name = "_".join([*parts, f"seed={seed}"]).replace("/", "-").replace(" ", "")
-    logdir = Path(options.output) / name
-    arguments = [*shlex.split(options.fixed), *map(_typed, parts), f"--seed={seed}", f"--logdir={logdir}"]
-    config = PROGRAMS[options.program].parse(arguments)
-    return Run(name, logdir, tuple(arguments), config, options.program)
-
-
-def _typed(entry: str) -> str:
-    """An `option=value` as a command line has it, where what is true or false is a flag."""
-    name, _, value = entry.partition("=")
-    part, dot, last = name.rpartition(".")
-    return {"True": f"--{name}", "False": f"--{part}{dot}no-{last}"}.get(value, f"--{entry}")
-
-
 def execute(runs: Sequence[Run], options: SweepConfig, console: Console) -> dict[str, int]:
-    """Run what is not finished; exit codes by name, 0 for what was."""
+    """Run what is not finished; exit codes by name, 0 for what was.
+
+    Raises:
+        StoppedError: a signal came; what ran has saved.
+    """
     Path(options.output).mkdir(parents=True, exist_ok=True)
     waiting = [run for run in runs if not run.finished]
     console.print(f"{counted(len(runs), 'run')}, {len(runs) - len(waiting)} of them finished before")
     codes = {run.name: 0 for run in runs}
-    launch = _launch_here(waiting, options) if options.launcher == "here" else _submit(waiting, options, console)
-    for run, code in launch:
+
+    def told(run: Run, code: int) -> None:
         codes[run.name] = code
         console.print(f"{run.name}: {'done' if code == 0 else f'exit code {code}'}", soft_wrap=True, markup=False)
+
+    if options.launcher == "here":
+        run_here(waiting, options.workers, told)
+        return codes
+    for run, code in _submit(waiting, options, console):
+        told(run, code)
     return codes
-
-
-def _launch_here(runs: Sequence[Run], options: SweepConfig) -> Iterator[tuple[Run, int]]:
-    with ThreadPoolExecutor(options.workers) as pool:
-        futures = {pool.submit(run.start): run for run in runs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
 
 
 def _submit(runs: Sequence[Run], options: SweepConfig, console: Console) -> Iterator[tuple[Run, int]]:
     """The runs as one job array, of which SLURM bounds how many run at a time; local ones are as large as that."""
-    submitit = load("submitit")
-    executor = submitit.AutoExecutor(Path(options.output) / "submitit", cluster=options.launcher)
-    parameters: dict[str, Any] = {"timeout_min": 24 * 60}
-    if options.launcher == "slurm":
-        parameters["slurm_array_parallelism"] = options.workers
-    for entry in shlex.split(options.slurm):
-        name, _, value = entry.partition("=")
-        parameters[name] = int(value) if value.isdigit() else value
-    executor.update_parameters(**parameters)
+    submitit, executor = load("submitit"), _executor(options)
     at_once = options.workers if options.launcher == "local" else max(1, len(runs))
     for some in (runs[first : first + at_once] for first in range(0, len(runs), at_once)):
-        for run, job in zip(some, executor.map_array(Run.start, some), strict=True):
+        for run, job in zip(some, executor.map_array(start_and_wait, some), strict=True):
             try:
                 yield run, job.result()
             except submitit.core.utils.UncompletedJobError as error:  # out of time or memory, or cancelled
                 console.print(f"{run.name}: {error}", soft_wrap=True, markup=False)
                 yield run, LOST
+
+
+def _executor(options: SweepConfig) -> Any:
+    """submitit's, with its parameters.
+
+    Raises:
+        ConfigError: there is no SLURM, or it knows no such parameter.
+    """
+    parameters: dict[str, Any] = {"timeout_min": 24 * 60}
+    if options.launcher == "slurm":
+        there = shutil.which("sbatch") is not None
+        require(there, "launcher", "slurm", "there is no sbatch here; start it where SLURM is, or take another")
+        parameters["slurm_array_parallelism"] = options.workers
+    for entry in words("slurm", options.slurm):
+        name, equals, value = entry.partition("=")
+        require(bool(equals), "slurm", entry, "an entry is parameter=value, such as slurm_partition=gpu")
+        parameters[name] = int(value) if value.isdigit() else value
+    executor = load("submitit").AutoExecutor(Path(options.output) / "submitit", cluster=options.launcher)
+    try:
+        executor.update_parameters(**parameters)
+    except (NameError, TypeError, ValueError) as error:
+        raise ConfigError(f"--slurm={options.slurm} cannot work: {str(error).splitlines()[0]}") from error
+    return executor
 
 
 def score(run: Run) -> float:
@@ -187,7 +103,8 @@ def score(run: Run) -> float:
 def plan(runs: Sequence[Run], options: SweepConfig, console: Console) -> None:
     """Print what the runs would take: memory of the state, and hours by the speed of the runs that are most alike."""
     folder = [options.output] if Path(options.output).is_dir() else []
-    speeds = measured_speeds([*options.measured, *folder], options.program, lambda _: None)
+    named = measured_speeds(options.measured, options.program, partial(print_line, console)) if options.measured else []
+    speeds = [*named, *measured_speeds(folder, options.program, lambda _: None)]
     table = _runs_table("steps left", "memory", "hours", "steps/s", "measured in", title="nothing is started")
     sizes: dict[str, int] = {}
     hours, unknown = 0.0, 0
@@ -235,7 +152,8 @@ def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
     """
     optuna = load("optuna")
     codes: dict[str, int] = {}
-    usual = flatten(encode(PROGRAMS[options.program].parse(shlex.split(options.fixed))))
+    check_entries("search", options.search)
+    usual = flatten(encode(PROGRAMS[options.program].parse(words("fixed", options.fixed))))
     ranges = [parse_range(entry, usual) for entry in options.search]
     for corner in itertools.product(*(one.ends() for one in ranges)):
         make_run(options, [one.entry(end) for one, end in zip(ranges, corner, strict=True)], options.seeds[0])
@@ -246,7 +164,10 @@ def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
     def objective(trial: Any) -> float:
         chosen = [one.entry(one.suggest(trial)) for one in ranges]
         runs = [make_run(options, chosen, seed) for seed in options.seeds]
-        codes.update(execute(runs, options, console))
+        try:
+            codes.update(execute(runs, options, console))
+        except StoppedError as stopped:
+            raise _Stopped from stopped
         return float(np.mean([score(run) for run in runs]))
 
     study = optuna.create_study(study_name="sweep", storage=storage, direction="maximize", load_if_exists=True)
@@ -260,19 +181,27 @@ def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
         study.enqueue_trial(trial.params)
     done = len(study.get_trials(deepcopy=False, states=(states.COMPLETE,)))
     study.sampler = optuna.samplers.TPESampler(seed=options.seeds[0] + done)  # or a resume would draw the same again
-    study.optimize(objective, n_trials=max(0, options.trials - done))
-    console.print(f"best {study.best_value:.3f} with {study.best_params}", soft_wrap=True)
-    ended = [trial.params for trial in study.get_trials(states=(states.COMPLETE,))]
-    tried = [[one.entry(params[one.option]) for one in ranges] for params in ended]
+    try:
+        study.optimize(objective, n_trials=max(0, options.trials - done))
+    except _Stopped as stopped:
+        assert stopped.__cause__ is not None
+        raise stopped.__cause__ from None
+    if study.get_trials(deepcopy=False, states=(states.COMPLETE,)):
+        console.print(f"best {study.best_value:.3f} with {study.best_params}", soft_wrap=True)
+    ended = [trial.params for trial in study.get_trials(states=(states.COMPLETE, states.FAIL))]
+    tried = [[one.entry(params[one.option]) for one in ranges] for params in ended if params]
     runs = {run.name: run for entries in tried for run in (make_run(options, entries, seed) for seed in options.seeds)}
-    return [(run, codes.get(name, 0)) for name, run in runs.items()]
+    return [(run, codes.get(name, 0 if run.finished else LOST)) for name, run in runs.items()]
+
+
+class _Stopped(BaseException):
+    """Takes a `StoppedError` past Optuna, for which every `Exception` is a failure of the trial, which may go on."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Sweep as the command line says; 0 if all runs finished, else 1."""
     options, console = parse(SweepConfig, arguments, SweepConfig()), Console()
-    require(options.workers >= 1, "workers", options.workers, "it must be at least 1")
-    require(len(options.seeds) > 0, "seeds", options.seeds, "name at least one seed")
+    validate_sweep(options)
     parse_measured(options.measured)
     require(not (options.dry_run and options.search), "dry_run", True, "a search decides on its runs as it goes")
     if options.search:
@@ -280,7 +209,7 @@ def run(arguments: Sequence[str]) -> int:
             not (options.grid or options.points), "search", options.search, "it takes the place of a grid or points"
         )
         return _summarise(search(options, console), options, console)
-    runs = [make_run(options, combination, seed) for combination in expand(options) for seed in options.seeds]
+    runs = make_runs(options)
     if options.dry_run:
         plan(runs, options, console)
         return 0

@@ -46,8 +46,8 @@ class RunDirectory:
         if not self.exists() and (content := self._content()):
             shown = ", ".join([*content[:3], *(["..."] if len(content) > 3 else [])])
             raise RunError(
-                f"{self.path} holds other things ({shown}) and no {self.config_file.name}; "
-                "choose an empty or new directory for --logdir"
+                f"{self.path} holds other things ({shown}) and no {self.config_file.name}, so it is no run; "
+                "a new one needs an empty or new directory"
             )
 
     @property

@@ -5,16 +5,19 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from experiments.cli import parse_run
+from experiments.cli import main, parse_run
 from experiments.config import RunConfig, validate_run
 from experiments.host import open_run
 from experiments.options import override
 from experiments.presets import PRESETS, preset
+from experiments.restored import restore
 from peg_jax.core.config import ConfigError
 from peg_jax.peg.methods import METHODS
 from peg_jax.run.directory import RunDirectory
@@ -40,6 +43,10 @@ MISTAKES = [
     ("--physics=bullet", ["'bullet'", "--physics", "'auto', 'mjx', 'mujoco'"]),
     ("--replay.shuffle", ["--replay.shuffle=True", "nothing in point_maze can be exchanged"]),
     ("--seed", ["--seed"]),
+    ("--steps=1e5", ["--steps", "a whole number is wanted"]),
+    ("--loop.subgoal-threshold=nan", ["--loop.subgoal-threshold=nan", "it must be a number"]),
+    ("--planner.init-mean=1,2", ["--planner.init-mean", "with spaces between them"]),
+    ("--env=maze3d_sparse", ["--env=maze3d_sparse", "episodic_curiosity --scenario=sparse"]),
 ]
 
 
@@ -50,6 +57,16 @@ def test_a_mistake_is_one_clear_line(argument: str, words: list[str]) -> None:
     message = str(error.value)
     assert "\n" not in message
     assert [word for word in words if word not in message] == []
+
+
+def test_a_place_that_cannot_be_used_is_one_line_and_2(capsys: pytest.CaptureFixture[str]) -> None:
+    def refused(_: Sequence[str]) -> int:
+        return len(Path("/dev/null/x").read_text())
+
+    with pytest.raises(SystemExit) as left:
+        main(refused)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: /dev/null/x cannot be used: Not a directory; name another place\n"
 
 
 def test_the_command_exits_with_2_and_no_traceback() -> None:
@@ -161,6 +178,28 @@ def test_a_run_that_goes_on_elsewhere_says_so(existing: Path, capsys: pytest.Cap
         with open_run("experiments.peg", config, resuming=True):
             pass
         assert ("the run was on gpu and goes on on cpu" in capsys.readouterr().out) == said
+
+
+def test_runs_of_another_program_or_of_a_lost_method_are_named(existing: Path) -> None:
+    file = existing / "config.json"
+    content = json.loads(file.read_text())
+    for name, value, said in (
+        ("method", "corner", r"--method=corner cannot work: known methods: .* has to be registered"),
+        (
+            "env",
+            "pendulum",
+            r"--env=pendulum cannot work: known environments: ant_maze, .*, walker",
+        ),
+        ("env", "maze3d_sparse", r"episodic_curiosity --scenario=sparse explores it"),
+    ):
+        file.write_text(json.dumps(content | {"config": content["config"] | {name: value}}))
+        with pytest.raises(ConfigError, match=said):
+            restore(str(existing), -1, Console())
+    with pytest.raises(ConfigError, match=f"it holds several runs; name one, such as {existing}"):
+        restore(str(existing.parent), -1, Console())
+    file.write_text(json.dumps(content | {"config": {"scenario": "sparse", "method": "ppo"}}))
+    with pytest.raises(RunError, match=r"is a run of experiments\.episodic_curiosity, which this"):
+        parse_run(RunConfig, [f"--logdir={existing}"])
 
 
 def test_a_damaged_config_is_refused_by_name(existing: Path) -> None:

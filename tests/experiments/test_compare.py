@@ -87,15 +87,15 @@ def test_what_cannot_be_compared_or_would_count_twice_is_named(folder: Path, tmp
 
 
 def test_an_environment_without_cells_is_compared_by_its_success(tmp_path: Path) -> None:
-    write_run(tmp_path / "walks", "peg", 0, np.array([[0.0, 0.5], [0.5, 0.5], [1.0, 0.5]]), env="walker")
+    success = np.array([[0.0, 0.5, 0.5, 0.0], [0.5] * 4, [1.0, 0.5, 0.5, 1.0]])
+    write_run(tmp_path / "walks", "peg", 0, success, env="walker")
     runs = compare.find_runs([str(tmp_path)], Console(file=StringIO()))
     summary = compare.summarise(compare.gather(runs, "auto")["walker"], CompareConfig(resamples=20))
-    assert (summary["metric"], summary["methods"]["peg"]["per_goal"]) == ("success", [1.0, 0.5])
+    assert (summary["metric"], summary["methods"]["peg"]["per_goal"]) == ("success", [1.0, 0.5, 0.5, 1.0])
     assert final_score(SUCCESS_SERIES, RunDirectory(tmp_path / "walks")) == 0.75
     assert evidence.run(["--runs", str(tmp_path / "walks"), f"--output={tmp_path / 'page'}"]) == 0
-    assert (
-        "| 0 | 3,000 | 300 | 0.5 | 0.75 | 0.75 | never | 1.0 | 0.5 |" in (tmp_path / "page" / "README.md").read_text()
-    )
+    page = (tmp_path / "page" / "README.md").read_text()
+    assert "| 0 | 3,000 | 300 | 0.5 | 0.75 | 0.75 | never | 1.0 | 0.5 | 0.5 | 1.0 |" in page
     with pytest.raises(RunError, match=r"--metric=success_cell cannot work: .*walks has only success"):
         compare.gather(runs, "success_cell")
 

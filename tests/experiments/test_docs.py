@@ -20,7 +20,7 @@ from experiments.curiosity_config import CuriosityRunConfig
 from experiments.evaluate import EvaluateConfig
 from experiments.export import ExportConfig
 from experiments.programs import PROGRAMS
-from experiments.sweep import SweepConfig
+from experiments.sweep_runs import SweepConfig
 from experiments.visualize_curiosity import VisualizeConfig
 from peg_jax.peg.methods import METHODS
 from peg_jax.run.config_json import encode, flatten

@@ -53,6 +53,16 @@ def test_kept_figures_are_drawn_again_and_stand_on_the_page(figures: dict, tmp_p
         reach.run([f"--output={tmp_path}"])
 
 
+def test_what_is_no_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    with pytest.raises(RunError, match=r"no run of experiments\.peg in "):
+        reach.run(["--runs", str(tmp_path / "foreign"), f"--output={tmp_path / 'out'}"])
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "reach.json").write_text("{")
+    with pytest.raises(RunError, match=r"reach\.json is not valid JSON"):
+        reach.run([f"--output={tmp_path}"])
+
+
 def test_without_runs_and_figures_nothing_can_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--runs= cannot work: name run directories"):
         reach.run([f"--output={tmp_path}"])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -13,37 +14,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import sweep
+from experiments import sweep, sweep_runs, workers
 from experiments.config import RunConfig
 from experiments.costs import measured_speeds
 from experiments.ranges import parse_range
-from experiments.sweep import SweepConfig
+from experiments.sweep_runs import Run, SweepConfig
 from peg_jax.core.config import ConfigError
 from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.lock import RunLock
+from peg_jax.run.signals import StoppedError
 from tests.experiments.pages import ROOT
 from tests.experiments.processes import ENVIRONMENT
 from tests.experiments.written import write_explorer, write_run
 
 
 def test_a_grid_is_every_combination() -> None:
-    assert sweep.expand(SweepConfig(grid=("method=peg,mega", "planner.discount=0.9,0.99"))) == [
+    assert sweep_runs.expand(SweepConfig(grid=("method=peg,mega", "planner.discount=0.9,0.99"))) == [
         ("method=peg", "planner.discount=0.9"),
         ("method=peg", "planner.discount=0.99"),
         ("method=mega", "planner.discount=0.9"),
         ("method=mega", "planner.discount=0.99"),
     ]
-    assert sweep.expand(SweepConfig()) == [()]
+    assert sweep_runs.expand(SweepConfig()) == [()]
 
 
 def test_points_are_taken_as_they_are() -> None:
     points = ("method=peg steps=9000", "method=lexa")
-    assert sweep.expand(SweepConfig(points=points)) == [("method=peg", "steps=9000"), ("method=lexa",)]
+    assert sweep_runs.expand(SweepConfig(points=points)) == [("method=peg", "steps=9000"), ("method=lexa",)]
 
 
 def test_a_run_is_named_after_what_sets_it_apart(tmp_path: Path) -> None:
     options = SweepConfig(fixed="--preset=smoke --steps=700", output=str(tmp_path))
-    run = sweep.make_run(options, ("method=lexa",), 3)
+    run = sweep_runs.make_run(options, ("method=lexa",), 3)
     assert run.name == "method=lexa_seed=3"
     assert run.steps == 700
     assert not run.finished
@@ -70,12 +72,77 @@ def test_a_run_is_named_after_what_sets_it_apart(tmp_path: Path) -> None:
         (["--search", "planner.discount=0.9:0.99", "--dry-run"], "--dry-run"),
         (["--dry-run", "--measured", "nowhere"], "--measured=nowhere"),
         (["--program=episodic_curiosity", "--grid", "method=peg"], "known methods: ppo"),
+        (["--grid", "seed=1,2"], "--grid=seed=1,2 cannot work: name seeds by --seeds"),
+        (["--points", "logdir=runs/x"], "name the folder of all runs by --output"),
+        (["--search", "seed=0:3"], "name seeds by --seeds"),
+        (["--grid", "method=peg", "method=mega"], "method is there already"),
+        (["--grid", "method=peg,peg"], "it would be run twice"),
+        (["--grid", "num-seeds=2", "--seeds", "0", "1"], "seeds 0 and 1 are in one run with --num-seeds=2"),
+        (["--seeds", "0", "0"], "name each seed once"),
+        (["--points", "method='peg"], "no closing quotation"),
+        (["--search", "planner.discount=0.9:0.99", "--trials=0"], "--trials=0"),
+        (["--slurm=timeout_min=5"], "it wants --launcher=slurm"),
+        (["--launcher=slurm"], "there is no sbatch here"),
+        (["--launcher=local", "--slurm=foo"], "an entry is parameter=value"),
+        (["--launcher=local", "--slurm=foo=1"], "--slurm=foo=1 cannot work"),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(arguments: list[str], said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         sweep.run([*arguments, f"--output={tmp_path}", "--fixed=--preset=smoke"])
     assert not list(tmp_path.glob("*/config.json"))
+
+
+@pytest.mark.parametrize(
+    ("fixed", "said"),
+    [("--seed=3", "name seeds by --seeds"), ("preset=smoke", "options have dashes"), ("--preset='smoke", "quotation")],
+)
+def test_what_all_runs_share_has_dashes_and_no_seed(fixed: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        sweep.run([f"--output={tmp_path}", f"--fixed={fixed}"])
+
+
+def test_options_of_several_numbers_flags_and_long_names(tmp_path: Path) -> None:
+    options = SweepConfig(fixed="--preset=smoke", output=str(tmp_path))
+    several = sweep_runs.make_run(options, ("planner.init-mean=1 2", "planner.evaluate-only=false"), 0)
+    assert isinstance(several.config, RunConfig) and several.config.planner.init_mean == (1.0, 2.0)
+    assert not several.config.planner.evaluate_only
+    assert several.name == "planner.init-mean=1+2_planner.evaluate-only=false_seed=0"
+    long = [f"agent.{part}.optimizer.learning-rate=0.001" for part in ("world-model", "distance", "disagreement")]
+    long += ["agent.achiever.critic.learning-rate=0.001", "agent.explorer.critic.learning-rate=0.001"]
+    names = {sweep_runs.make_run(options, long, seed).name for seed in (0, 1)}
+    assert len(names) == 2 and max(map(len, names)) == 200
+
+
+SLOW_TO_SAVE = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), pathlib.Path(sys.argv[1]).write_text("saved"), sys.exit(75)))
+pathlib.Path(sys.argv[1]).write_text("began")
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_lets_its_runs_save_and_starts_no_more(number: int, tmp_path: Path) -> None:
+    class Slow(Run):
+        def start(self) -> subprocess.Popen:
+            return subprocess.Popen([sys.executable, "-c", SLOW_TO_SAVE, str(self.logdir)])
+
+    runs = [Slow(str(i), tmp_path / str(i), (), RunConfig()) for i in range(3)]
+    ended: list[tuple[str, int]] = []
+
+    def stop() -> None:
+        while not all((tmp_path / str(i)).exists() and (tmp_path / str(i)).read_text() for i in range(2)):
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(StoppedError, match="1 run not begun; the same command goes on") as stopped:
+        workers.run_here(runs, 2, lambda run, code: ended.append((run.name, code)))
+    assert sorted(ended) == [("0", 75), ("1", 75)]
+    assert [(tmp_path / str(i)).read_text() for i in range(2)] == ["saved", "saved"]
+    assert not (tmp_path / "2").exists()
+    assert stopped.value.exit_code == (130 if number == signal.SIGINT else 75)
 
 
 def test_a_dry_run_tells_hours_and_memory_and_starts_nothing(tmp_path: Path) -> None:
@@ -114,7 +181,7 @@ def test_a_warning_that_time_ends_reaches_the_run_which_may_save() -> None:
     assert process.stdout and process.stdout.readline()
     before = signal.getsignal(signal.SIGUSR2)
     threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR2)).start()
-    assert sweep.wait(process) == 75
+    assert workers.wait(process) == 75
     assert signal.getsignal(signal.SIGUSR2) == before
 
 
@@ -147,7 +214,7 @@ def test_a_search_chooses_numbers_whole_numbers_and_words(entry: str, taken: str
     chosen = parse_range(entry, flatten(encode(RunConfig())))
     assert chosen.entry(chosen.suggest(Trial())) == taken
     fixed = "--preset=smoke --planner.seed-replay=0"
-    run = sweep.make_run(SweepConfig(fixed=fixed, output=str(tmp_path)), (taken,), 0)
+    run = sweep_runs.make_run(SweepConfig(fixed=fixed, output=str(tmp_path)), (taken,), 0)
     assert isinstance(run.config, RunConfig)
 
 
@@ -184,7 +251,7 @@ def test_a_failed_run_is_named_and_made_again_and_finished_ones_are_left_alone_o
     code, said = start(*arguments, f"--fixed={FIXED}", "--launcher=local")  # as an array of submitit's jobs
     assert code == 0 and "2 runs, 1 of them finished before" in said
     assert (fine / "config.json").stat().st_mtime_ns == written
-    run = sweep.make_run(SweepConfig(fixed=FIXED, output=str(tmp_path)), (), 0)
+    run = sweep_runs.make_run(SweepConfig(fixed=FIXED, output=str(tmp_path)), (), 0)
     assert run.finished and 0.0 <= sweep.score(run) <= 1.0
 
     assert sweep.run(["--seeds", "1", f"--output={tmp_path}", f"--fixed={FIXED} --steps=600"]) == 0
