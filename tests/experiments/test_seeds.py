@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.program import take_seed
 from experiments.seeds import seed_devices
+from peg_jax.peg.training import TrainState
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,3 +47,9 @@ def test_devices_share_seeds_or_environments_and_the_numbers_are_those_of_one(na
         np.testing.assert_allclose(lane, data[f"one {place}"][0], rtol=1e-3, atol=1e-4, err_msg=place)
     losses = next(data[f"many {place}"] for place in places if place.startswith("['second']") and "loss" in place)
     assert len(np.unique(losses[:, -1])) == len(losses) == 8  # eight seeds, not one eight times
+
+
+def test_one_seed_is_taken_from_several() -> None:
+    several = TrainState({"x": jnp.arange(6).reshape(3, 2)}, {"updates": jnp.int32(7)})  # type: ignore[arg-type]
+    alone = take_seed(several, 1)
+    assert alone.seed["x"].tolist() == [2, 3] and int(alone.progress["updates"]) == 7  # type: ignore[index]

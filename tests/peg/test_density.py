@@ -53,3 +53,10 @@ def test_blocks_do_not_change_the_density(block: int) -> None:
 def test_a_constant_dimension_does_not_divide_by_zero() -> None:
     fitted = density.fit(jnp.ones((5, 2)))
     assert bool(jnp.isfinite(density.log_density(fitted, jnp.ones((1, 2)))).all())
+
+
+def test_memory_does_not_grow_with_the_queries_nor_under_vmap() -> None:
+    """Two seeds with the published 10,000 points: all pairs at once would be 800 MB."""
+    states = jax.ShapeDtypeStruct((2, 10_000, 2), jnp.float32)
+    score = jax.jit(jax.vmap(lambda points, queries: density.log_density(density.fit(points), queries)))
+    assert score.lower(states, states).compile().memory_analysis().temp_size_in_bytes < 100e6
