@@ -25,6 +25,7 @@ from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, read_json, replacing, write_json
 
 FOLDER = Path(__file__).parent / "trained"
+QUICKLY = 1  # `optimization` of programs that play a few episodes, which compile in half the time
 
 
 def publish(run: Restored[Any, Any, Any], name: str, facts: dict[str, Any], folder: Path) -> Path:
@@ -71,7 +72,7 @@ def load(name: str, folder: Path = FOLDER) -> GoalRun:
         RunError: this version's networks are others.
     """
     facts = _facts(name, folder)
-    config = decode(RunConfig, facts["config"])
+    config = replace(decode(RunConfig, facts["config"]), optimization=QUICKLY)
     task = PEG.run_task(config)
     state = PEG.abstract_state(config, task)
     agent = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), state.seed.agent)
@@ -83,7 +84,7 @@ def load(name: str, folder: Path = FOLDER) -> GoalRun:
 def load_curious(name: str, folder: Path = FOLDER) -> CuriousRun:
     """The same of a run of Episodic Curiosity."""
     facts = _facts(name, folder)
-    config = decode(CuriosityRunConfig, facts["config"])
+    config = replace(decode(CuriosityRunConfig, facts["config"]), optimization=QUICKLY)
     task = CURIOSITY.run_task(config)
     state = CURIOSITY.abstract_state(config, task)
     parts, seed = _read(folder / f"{name}.npz", _acting(config, state)), state.seed
