@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.evidence_summary import FEW, GoalGroups, goal_groups, hardest, other_metrics, side_by_side
+from experiments.evidence_summary import FEW, GoalGroups, explored, goal_groups, hardest, other_metrics, side_by_side
 from experiments.success import CLOSEST, RANDOM_POLICY, measure
 from peg_jax.run.files import RunError
 from peg_jax.run.plots import Curve, learning_curves
@@ -36,6 +36,8 @@ REACH = (
     "",
     "![reach](reach.png)",
     "",
+    "Means over a run's episodes, with 95 % intervals over the seeds whose replay was at hand:",
+    "",
 )
 
 
@@ -56,7 +58,7 @@ def write_page(folder: Path) -> Path:
     if control:
         lines += [line.format(**control) for line in CONTROL]
     if (folder / "reach.png").exists():
-        lines += REACH
+        lines += [*REACH, *explored(json.loads((folder / "reach.json").read_text()))]
     lines += side_by_side(groups, control)
     named = goal_groups(groups)
     lines += [line for name, evidence in groups.items() for line in _section(name, evidence, named)]

@@ -61,6 +61,21 @@ def side_by_side(groups: Mapping[str, Scores], control: Scores | None = None) ->
     ]
 
 
+def explored(figures: Mapping[str, Scores]) -> list[str]:
+    """A table of what `experiments.reach` measured, one row per method: means over whole runs, and late ones."""
+    methods: dict[str, list[Scores]] = {}
+    for one in figures.values():
+        methods.setdefault(one["method"], []).append(one)
+    rows = []
+    for name, seeds in sorted(methods.items()):
+        values = {key: [np.asarray(seed[key]) for seed in seeds] for key in ("visited", "goals", "far")}
+        means = [np.array([part.mean() for part in values[key]]) for key in ("visited", "goals", "far")]
+        late = np.array([part[-LATE:].mean() for part in values["far"]])
+        rows.append(_line([name, str(len(seeds)), *map(_with_interval, [*means, late])]))
+    heads = ["method", "seeds", "farthest point", "goals", "went far", f"went far, last {LATE}"]
+    return [*_table(heads), *rows, ""]
+
+
 def _by_goals(groups: Mapping[str, Scores], control: Scores | None, shared: np.ndarray) -> list[str]:
     """Late success per group of goals, and what else the environment measures, where there is such."""
     named, others = goal_groups(groups), other_metrics(groups)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.evidence_page import write_page
-from experiments.evidence_summary import side_by_side
+from experiments.evidence_summary import explored, side_by_side
 from experiments.intervals import interval
 from peg_jax.run.files import RunError
 
@@ -73,6 +73,17 @@ def test_kinds_of_goals_and_an_environments_own_metrics_have_a_table() -> None:
     assert "| method | lift | two | three | high |" in lines
     assert "| a | 1.00 | 0.60 | 0.20 | 0.25 |" in lines
     assert "| random_policy | 0.00 | 0.00 | 0.40 | 0.00 |" in lines
+
+
+def test_what_was_explored_is_tabulated_by_method() -> None:
+    def one(method: str, far: list[float]) -> dict[str, Any]:
+        return {"method": method, "visited": [4.0, 6.0], "goals": [10.0, 12.0], "far": far}
+
+    lines = explored(
+        {"a_0": one("a", [0.0, 0.2, 0.4, 0.4, 0.4]), "a_1": one("a", [0.0] * 5), "b_0": one("b", [1.0] * 5)}
+    )
+    assert "| a | 2 | 5.00 (5.00, 5.00) | 11.00 (11.00, 11.00) | 0.14 (0.00, 0.28) | 0.17 (0.00, 0.35) |" in lines
+    assert "| b | 1 | 5.00 | 11.00 | 1.00 | 1.00 |" in lines
 
 
 def test_a_single_method_or_other_steps_leave_nothing_to_compare() -> None:
