@@ -227,7 +227,7 @@ def run(arguments: Sequence[str]) -> int:
     require(options.resamples >= 1, "resamples", options.resamples, "it must be at least 1")
     load("rliable")
     runs = find_runs(options.runs, console)
-    revisions = sorted({run.revision[:10] for run in runs if isinstance(run, FoundRun)})
+    revisions = sorted({run.revision for run in runs if isinstance(run, FoundRun)})
     if len(revisions) > 1:
         print_line(console, f"runs of several revisions stand side by side: {', '.join(revisions)}")
     if not runs:

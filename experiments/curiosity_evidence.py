@@ -28,12 +28,13 @@ from envs.splits import SPLITS
 from experiments.cli import main, parse
 from experiments.compare_curiosity import label
 from experiments.compilation import enable_compilation_cache
-from experiments.curiosity_config import ANT, CURIOUS, CuriosityRunConfig, run_task
+from experiments.curiosity_config import ANT, CURIOUS, CuriosityRunConfig, run_task, validate_names
 from experiments.curiosity_evidence_page import DISTANCES, write_page
 from experiments.curiosity_places import cell_of, chance_of_more, judged_by_the_first_half, paid_by_distance
 from experiments.curiosity_program import begun, split_params
 from experiments.evidence import add, portable
 from experiments.logs import TIMING, read_wall_seconds
+from experiments.options import read_options
 from experiments.r_network_stage import FOLDER, abstract_stage, stage_store
 from experiments.restored import CURIOSITY, CuriousRun, Restored, restore_as
 from experiments.seeds import seed_keys
@@ -60,7 +61,7 @@ class CuriosityEvidenceConfig:
     """Measure runs, and write the page."""
 
     runs: tuple[str, ...] = ()  # run directories to measure, each <name> or <name>_<seed>
-    output: str = "runs/evidence"  # folder of the evidence
+    output: str = "runs/maze_evidence"  # folder of the evidence
     episodes: int = 16  # of each kind
     steps: int = 600  # of each random walk
     shots: int = 200  # steps of each episode of firing
@@ -77,7 +78,8 @@ def read_run(path: str, console: Console) -> CuriousRun:
     directory = RunDirectory(path)
     if not directory.exists() or list(directory.checkpoints.glob("*")):
         return restore_as(CURIOSITY, path, -1, console)
-    config = directory.read_config_as(CuriosityRunConfig)
+    config = read_options(directory, CuriosityRunConfig)
+    validate_names(config)
     task = run_task(config)
     store = stage_store(config, directory, partial(print_line, console))
     networks = store.restore(abstract_stage(config, task))[0].seed.network

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-import envs
 from experiments import random_policy
 from experiments.cli import main, parse
-from experiments.config import MAY_CHANGE, RunConfig
+from experiments.config import MAY_CHANGE, RunConfig, make_env, validate_names
 from experiments.evidence_page import Evidence, write_page
 from experiments.labels import changed_options
 from experiments.logs import TIMING, read_wall_seconds
@@ -58,7 +57,6 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
     ]
     evidence = {
         "env": config.env,
-        "goal_groups": envs.make(config.env)[0].goal_groups,
         "options": label(config),
         "command": portable(start["command"]),
         "revision": start["git_revision"],
@@ -131,8 +129,11 @@ def run(arguments: Sequence[str]) -> int:
     for path in options.runs:
         directory = RunDirectory(path)
         require(directory.exists(), "runs", path, "there is no run; it should hold a config.json")
+        config = read_options(directory, RunConfig)
+        validate_names(config)
+        name, evidence = collect(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        add(folder, *collect(directory))
+        add(folder, name, evidence | {"goal_groups": make_env(config)[0].goal_groups})
     if options.runs:
         control = random_policy.play(RunDirectory(options.runs[0]).read_config_as(RunConfig))
         write_json(folder / f"{RANDOM_POLICY}.json", control)

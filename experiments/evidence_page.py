@@ -44,9 +44,11 @@ REACH = (
 def write_page(folder: Path) -> Path:
     """Curves and tables of everything in the folder; returns the page's path."""
     files = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    groups = {name: content for name, content in files.items() if "seeds" in content}
+    groups = {name: content for name, content in files.items() if "seeds" in content and "env" in content}
     if not groups:
         raise RunError(f"{folder} holds no evidence; name runs with --runs")
+    if len(several := sorted({evidence["env"] for evidence in groups.values()})) > 1:
+        raise RunError(f"{folder} holds evidence of {', '.join(several)}; choose another --output for each")
     control = files.get(RANDOM_POLICY)
     others = sorted({evidence["env"] for evidence in groups.values()} - {control["env"]} if control else ())
     if others:

@@ -64,7 +64,7 @@ def side_by_side(groups: Mapping[str, Scores], control: Scores | None = None) ->
 def explored(figures: Mapping[str, Scores]) -> list[str]:
     """A table of what `experiments.reach` measured, one row per method: means over whole runs, and late ones."""
     methods: dict[str, list[Scores]] = {}
-    for one in figures.values():
+    for one in filter(lambda one: one["far"], figures.values()):  # some runs have too few episodes for a figure
         methods.setdefault(one["method"], []).append(one)
     rows = []
     for name, seeds in sorted(methods.items()):

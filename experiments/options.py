@@ -106,7 +106,7 @@ def validate_options(config: RunOptions) -> None:
         ConfigError: names the option, its value and what would work.
     """
     for name, value in flatten(encode(config)).items():
-        require(value != "nan", name, value, "it must be a number")
+        require("nan" not in (value if isinstance(value, list) else [value]), name, value, "it must be a number")
     at_least_one(config, "num_seeds", "steps", "log_every", "eval_every", "checkpoint_every")
     for option, most in (("steps", MOST_STEPS), ("log_every", MOST_STEPS // 20)):
         value = getattr(config, option)

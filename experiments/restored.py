@@ -67,9 +67,9 @@ def existing(logdir: str) -> RunDirectory:
         ConfigError: none is named, or there is no run in it.
     """
     require(bool(logdir), "logdir", logdir, "name the directory of a run")
-    runs = sorted(file.parent for file in Path(logdir).glob("*/config.json"))
-    several = not Path(logdir, "config.json").is_file() and bool(runs)
-    require(not several, "logdir", logdir, f"it holds several runs; name one, such as {runs[0] if runs else ''}")
+    folder = Path(logdir).expanduser()
+    runs = [] if (folder / "config.json").is_file() else sorted(file.parent for file in folder.glob("*/config.json"))
+    require(not runs, "logdir", logdir, f"it holds runs; name one, such as {runs[0] if runs else ''}")
     directory = RunDirectory(logdir)
     if not directory.exists():
         raise ConfigError(f"--logdir={logdir} cannot work: there is no run; it should hold a config.json")

@@ -145,13 +145,14 @@ def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
     """Optuna's search over ranges; its study lies in `<output>/optuna.db`, so that it goes on where it stopped.
 
     Returns:
-        The runs of all trials that have ended, also of earlier ones, and their exit codes.
+        The runs of all trials that have a score, also of earlier ones, and those that failed now; their exit codes.
 
     Raises:
         ConfigError: an entry is no range, ends of them cannot work together, or the folder holds another search.
     """
     optuna = load("optuna")
     codes: dict[str, int] = {}
+    started: list[Run] = []
     check_entries("search", options.search)
     usual = flatten(encode(PROGRAMS[options.program].parse(words("fixed", options.fixed))))
     ranges = [parse_range(entry, usual) for entry in options.search]
@@ -164,6 +165,7 @@ def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
     def objective(trial: Any) -> float:
         chosen = [one.entry(one.suggest(trial)) for one in ranges]
         runs = [make_run(options, chosen, seed) for seed in options.seeds]
+        started.extend(runs)
         try:
             codes.update(execute(runs, options, console))
         except StoppedError as stopped:
@@ -188,10 +190,11 @@ def search(options: SweepConfig, console: Console) -> list[tuple[Run, int]]:
         raise stopped.__cause__ from None
     if study.get_trials(deepcopy=False, states=(states.COMPLETE,)):
         console.print(f"best {study.best_value:.3f} with {study.best_params}", soft_wrap=True)
-    ended = [trial.params for trial in study.get_trials(states=(states.COMPLETE, states.FAIL))]
-    tried = [[one.entry(params[one.option]) for one in ranges] for params in ended if params]
+    ended = [trial.params for trial in study.get_trials(states=(states.COMPLETE,))]
+    tried = [[one.entry(params[one.option]) for one in ranges] for params in ended]
     runs = {run.name: run for entries in tried for run in (make_run(options, entries, seed) for seed in options.seeds)}
-    return [(run, codes.get(name, 0 if run.finished else LOST)) for name, run in runs.items()]
+    failed = {run.name: run for run in started if codes.get(run.name)}
+    return [(run, codes.get(name, 0)) for name, run in (runs | failed).items()]
 
 
 class _Stopped(BaseException):

@@ -174,4 +174,15 @@ def _typed(entry: str) -> tuple[str, ...]:
     part, dot, last = name.rpartition(".")
     if value.lower() in ("true", "false"):
         return (f"--{name}" if value.lower() == "true" else f"--{part}{dot}no-{last}",)
-    return (f"--{name}", *value.split()) if " " in value else (f"--{entry}",)
+    several = value.split()
+    if len(several) > 1 and all(_is_number(word) for word in several):
+        return (f"--{name}", *several)
+    return (f"--{entry}",)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

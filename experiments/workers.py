@@ -25,7 +25,7 @@ def run_here(runs: Sequence[Run], at_once: int, told: Callable[[Run, int], None]
         StoppedError: that was so, and all have ended.
     """
     waiting, running = deque(runs), dict[str, tuple[Run, subprocess.Popen[Any]]]()
-    with _signals() as received:
+    with _signals() as received, _ended_with(running):
         asked = False
         while running or (waiting and not received):
             while waiting and len(running) < at_once and not received:
@@ -43,6 +43,18 @@ def run_here(runs: Sequence[Run], at_once: int, told: Callable[[Run, int], None]
     if received:
         left = f"{counted(len(waiting), 'run')} not begun" if waiting else "all runs were begun"
         raise StoppedError(f"stopped, {left}; the same command goes on", received[0])
+
+
+@contextmanager
+def _ended_with(running: "dict[str, tuple[Run, subprocess.Popen[Any]]]") -> Iterator[None]:
+    """Whatever ends the block, no process outlives it: those that are left save, and are waited for."""
+    try:
+        yield
+    finally:
+        for _, process in running.values():
+            process.send_signal(signal.SIGTERM)
+        for _, process in running.values():
+            process.wait()
 
 
 @contextmanager

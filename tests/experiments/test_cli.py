@@ -195,7 +195,7 @@ def test_runs_of_another_program_or_of_a_lost_method_are_named(existing: Path) -
         file.write_text(json.dumps(content | {"config": content["config"] | {name: value}}))
         with pytest.raises(ConfigError, match=said):
             restore(str(existing), -1, Console())
-    with pytest.raises(ConfigError, match=f"it holds several runs; name one, such as {existing}"):
+    with pytest.raises(ConfigError, match=f"it holds runs; name one, such as {existing}"):
         restore(str(existing.parent), -1, Console())
     file.write_text(json.dumps(content | {"config": {"scenario": "sparse", "method": "ppo"}}))
     with pytest.raises(RunError, match=r"is a run of experiments\.episodic_curiosity, which this"):

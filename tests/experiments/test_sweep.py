@@ -132,11 +132,14 @@ def test_a_sweep_that_is_stopped_lets_its_runs_save_and_starts_no_more(number: i
     ended: list[tuple[str, int]] = []
 
     def stop() -> None:
-        while not all((tmp_path / str(i)).exists() and (tmp_path / str(i)).read_text() for i in range(2)):
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not all(
+            (tmp_path / str(i)).exists() and (tmp_path / str(i)).read_text() for i in range(2)
+        ):
             time.sleep(0.02)
         os.kill(os.getpid(), number)
 
-    threading.Thread(target=stop).start()
+    threading.Thread(target=stop, daemon=True).start()
     with pytest.raises(StoppedError, match="1 run not begun; the same command goes on") as stopped:
         workers.run_here(runs, 2, lambda run, code: ended.append((run.name, code)))
     assert sorted(ended) == [("0", 75), ("1", 75)]
