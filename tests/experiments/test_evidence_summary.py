@@ -108,3 +108,16 @@ def test_a_control_of_another_environment_is_refused(tmp_path: Path) -> None:
     (tmp_path / "random_policy.json").write_text(json.dumps({"env": "point_maze"}))
     with pytest.raises(RunError, match="has runs of walker beside a control in another environment"):
         write_page(tmp_path)
+
+
+def test_one_folder_is_of_one_environment_and_of_goals(tmp_path: Path) -> None:
+    walks, reaches = ({"env": name, "seeds": [seed(0, [10], [1.0], 1.0)]} for name in ("walker", "point_maze"))
+    for name, content in (("a", walks), ("b", reaches)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match="holds evidence of point_maze, walker; choose another --output"):
+        write_page(tmp_path)
+    mazes = tmp_path / "mazes"
+    mazes.mkdir()
+    (mazes / "ec.json").write_text(json.dumps({"scenario": "noreward", "seeds": [{"seed": 0}]}))
+    with pytest.raises(RunError, match="holds no evidence"):
+        write_page(mazes)
