@@ -69,7 +69,8 @@ def test_seeds_join_those_of_the_same_revision_and_options(tmp_path: Path) -> No
     for seed, cells in ((1, 30), (0, 40), (1, 50)):
         add(tmp_path, "ec", run | {"command": f"--seed={seed}", "seeds": [{"seed": seed, "cells": cells}]})
     found = json.loads((tmp_path / "ec.json").read_text())
-    assert found["seeds"] == [{"seed": 0, "cells": 40}, {"seed": 1, "cells": 50}]
+    kept = [{"seed": 0, "cells": 40, "command": "--seed=0"}, {"seed": 1, "cells": 50, "command": "--seed=1"}]
+    assert found["seeds"] == kept
     assert found["command"] == "--seed=0"
     for what in run:
         with pytest.raises(RunError, match=rf"ec.json is of {what} .*, this run of other; remove the file"):

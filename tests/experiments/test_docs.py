@@ -60,7 +60,7 @@ def test_what_is_only_mentioned_is_understood(command: str) -> None:
         PROGRAMS[name].parse(arguments)
         return
     kinds = vars(importlib.import_module(module)).items()
-    (kind,) = (kind for title, kind in kinds if title.endswith("Config") and kind.__module__ == module)
+    (kind,) = (kind for title, kind in kinds if title.endswith("Config") and kind.__module__.startswith(module))
     parse(kind, [word for word in arguments if word != "--help"], kind())
 
 
