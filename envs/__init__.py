@@ -19,7 +19,7 @@ from gymnax.environments import environment
 
 from envs.base import ExplorationEnvironment, GoalEnvironment
 
-__all__ = ["ExplorationEnvironment", "GoalEnvironment", "has_physics", "make", "registered"]
+__all__ = ["ExplorationEnvironment", "GoalEnvironment", "has_goals", "has_physics", "make", "registered"]
 
 # Name -> module and maker; imported on use, so that one environment's dependencies do not burden the others.
 _REGISTRY = {
@@ -46,6 +46,11 @@ def registered() -> tuple[str, ...]:
 def has_physics(name: str) -> bool:
     """Whether `make` takes `physics`, the engine that simulates bodies: `auto`, `mjx` or `mujoco`."""
     return _REGISTRY[name].startswith("envs.mujoco.")
+
+
+def has_goals(name: str) -> bool:
+    """Whether it is a `GoalEnvironment`; the others are to be explored."""
+    return not _REGISTRY[name].startswith(("envs.maze3d:", "envs.mujoco.ant_explore:"))
 
 
 def make(name: str, **kwargs: Any) -> tuple[Any, environment.EnvParams]:

@@ -17,9 +17,6 @@ from peg_jax.peg.validation import validate
 # Options that leave the numbers of a run alone, so that a resume may change them.
 MAY_CHANGE = (*options.MAY_CHANGE, "eval_repeats", "loop.bad_updates")
 
-EXPLORED = tuple(name for name in envs.registered() if name.startswith("maze3d_") or name == "ant_no_reward")
-"""Environments without goals."""
-
 
 @struct.dataclass
 class RunConfig(RunOptions, PEGConfig):
@@ -56,7 +53,8 @@ def require_goals(env: str) -> None:
         ConfigError: says what explores it.
     """
     command = f"python -m experiments.episodic_curiosity --scenario={env.removeprefix('maze3d_')}"
-    require(env not in EXPLORED, "env", env, f"it has no goals; {command} explores it")
+    explored = env in envs.registered() and not envs.has_goals(env)
+    require(not explored, "env", env, f"it has no goals; {command} explores it")
 
 
 def validate_names(config: RunConfig) -> None:
@@ -66,7 +64,7 @@ def validate_names(config: RunConfig) -> None:
         ConfigError: names the option, its value and what is there.
     """
     require_goals(config.env)
-    with_goals = ", ".join(name for name in envs.registered() if name not in EXPLORED)
+    with_goals = ", ".join(name for name in envs.registered() if envs.has_goals(name))
     require(config.env in envs.registered(), "env", config.env, f"known environments: {with_goals}")
     known = f"known methods: {', '.join(METHODS)}; one of your own has to be registered in peg_jax.peg.methods"
     require(config.method in METHODS, "method", config.method, known)

@@ -53,9 +53,9 @@ def open_run(command: str, config: RunOptions, resuming: bool) -> Iterator[Sessi
         console.print(f"{'resuming' if resuming else 'new run'} in {config.logdir}", soft_wrap=True)
         if resuming:
             say_changes(directory.read_config(), config, console)
-            before, now = directory.read_starts()[-1]["backend"], jax.default_backend()
-            if before != now:
-                other = f"the run was on {before} and goes on on {now}, whose numbers differ, physics among them"
+            before, now = [start.get("backend") for start in directory.read_starts()][-1:], jax.default_backend()
+            if before not in ([], [now]):
+                other = f"the run was on {before[0]} and goes on on {now}, whose numbers differ, physics among them"
                 console.print(f"warning: {other}", soft_wrap=True)
         yield session
 

@@ -6,12 +6,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from experiments.labels import counted
 from experiments.sweep_runs import Run
-from peg_jax.run.signals import EXIT_CODES, StoppedError
+from peg_jax.run.signals import StoppedError, StopSignals
 
 PAUSE = 0.1  # seconds between two looks at the processes
 
@@ -19,19 +18,20 @@ PAUSE = 0.1  # seconds between two looks at the processes
 def run_here(runs: Sequence[Run], at_once: int, told: Callable[[Run, int], None]) -> None:
     """Run all, `at_once` at a time; `told` is called with each that has ended and its exit code.
 
-    A signal to stop is handed on once to those that run, which then save and leave, and none is started any more.
+    A signal to stop is handed on once to those that run, which then save and leave, and none is started any more;
+    another Ctrl-C leaves at once.
 
     Raises:
         StoppedError: that was so, and all have ended.
     """
     waiting, running = deque(runs), dict[str, tuple[Run, subprocess.Popen[Any]]]()
-    with _signals() as received, _ended_with(running):
-        asked = False
-        while running or (waiting and not received):
-            while waiting and len(running) < at_once and not received:
+    with StopSignals(print, lambda: "when its runs have", "the same command") as signals, _ended_with(running):
+        signals.defer, asked = True, False
+        while running or (waiting and not signals.received):
+            while waiting and len(running) < at_once and not signals.received:
                 run = waiting.popleft()
                 running[run.name] = run, run.start()
-            if received and not asked:
+            if signals.received and not asked:
                 asked = True
                 for _, process in running.values():
                     process.send_signal(signal.SIGTERM)
@@ -40,9 +40,9 @@ def run_here(runs: Sequence[Run], at_once: int, told: Callable[[Run, int], None]
                     del running[name]
                     told(run, process.returncode)
             time.sleep(PAUSE)
-    if received:
+    if signals.received:
         left = f"{counted(len(waiting), 'run')} not begun" if waiting else "all runs were begun"
-        raise StoppedError(f"stopped, {left}; the same command goes on", received[0])
+        raise StoppedError(f"stopped, {left}; the same command goes on", signals.received)
 
 
 @contextmanager
@@ -55,22 +55,6 @@ def _ended_with(running: "dict[str, tuple[Run, subprocess.Popen[Any]]]") -> Iter
             process.send_signal(signal.SIGTERM)
         for _, process in running.values():
             process.wait()
-
-
-@contextmanager
-def _signals() -> Iterator[list[signal.Signals]]:
-    """The signals to stop that have come so far; they do nothing else while this lasts."""
-    received: list[signal.Signals] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(signal.Signals(number))
-
-    before = {number: signal.signal(number, note) for number in EXIT_CODES}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def start_and_wait(run: Run) -> int:

@@ -205,7 +205,7 @@ def _views(views: Array | None, memory: Memory, frames: Array, vector_step: Arra
     if views is None:
         return None
     at = memory.entries.step - vector_step  # [N, capacity]
-    seen = frames[jnp.maximum(at, 0), jnp.arange(at.shape[0])[:, None]]
+    seen = jax.vmap(lambda frames, at: frames[jnp.maximum(at, 0)], in_axes=(1, 0))(frames, at)
     return jnp.where((at >= 0)[..., None, None, None], seen, views)
 
 
