@@ -1,7 +1,6 @@
 """The table of a study of curiosity: methods by scenarios, with intervals, for `experiments.compare`."""
 
 import dataclasses
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from experiments import compare_plots
 from experiments.curiosity_config import CURIOUS, ICM, MAY_CHANGE, CuriosityRunConfig, preset
 from experiments.intervals import interval
-from experiments.labels import changed_options
+from experiments.labels import changed_options, name_of_seeds
 from experiments.programs import PROGRAMS
 from peg_jax.run.config_json import encode, flatten
 from peg_jax.run.directory import RunDirectory
@@ -64,7 +63,7 @@ def label(config: CuriosityRunConfig, ignored: Sequence[str] = ()) -> str:
 
     R-networks of runs that differ in a number at the end of their name, as seeds do, count as one.
     """
-    config = dataclasses.replace(config, r_network=re.sub(r"_\d+/?$", "", config.r_network))
+    config = dataclasses.replace(config, r_network=name_of_seeds(config.r_network))
     idle = {part for part, methods in USERS.items() if config.method not in methods}
     unused = [name for name in flatten(encode(config)) if name.partition(".")[0] in idle]
     default = preset(config.preset, config.scenario, config.method)

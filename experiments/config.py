@@ -28,6 +28,7 @@ class RunConfig(RunOptions, PEGConfig):
     method: str = static("peg")
     steps: int = static(1_000_000)  # environment steps of each run, prefill included
     eval_repeats: int = static(1)  # evaluation episodes per goal
+    replay_from: str = static("")  # directory of a run with whose replay to begin; empty begins with random episodes
 
     def algorithm(self) -> PEGConfig:
         """The part that the compiled program depends on."""
@@ -86,6 +87,8 @@ def validate_run(config: RunConfig) -> None:
     validate(config, int(params.max_steps_in_episode), env.goal_space(params).shape[0])
     alike = len(env.symmetries) > 1
     require(alike or not config.replay.shuffle, "replay.shuffle", True, f"nothing in {config.env} can be exchanged")
+    alone = "several processes cannot share it; leave out the one or the other"
+    require(not (config.replay_from and config.coordinator), "replay_from", config.replay_from, alone)
     loop = config.loop
     require_devices(config, loop.num_envs)
     prefill = -(-loop.prefill // loop.num_envs) * loop.num_envs * int(params.max_steps_in_episode)

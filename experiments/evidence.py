@@ -16,7 +16,7 @@ from experiments import random_policy
 from experiments.cli import main, parse
 from experiments.config import MAY_CHANGE, RunConfig, make_env, validate_names
 from experiments.evidence_page import Evidence, write_page
-from experiments.labels import changed_options
+from experiments.labels import changed_options, name_of_seeds
 from experiments.logs import TIMING, read_wall_seconds
 from experiments.options import read_options
 from experiments.presets import preset
@@ -26,7 +26,7 @@ from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError, write_json
 from peg_jax.run.metrics import read_metrics
 
-OTHER_RUN = "--r-network="
+OTHER_RUNS = ("--r-network=", "--replay-from=")
 SHOWN, ALL = "max_eval_metric_", "/goal_all"  # around a metric's name in the logs
 
 
@@ -39,7 +39,11 @@ class EvidenceConfig:
 
 
 def label(config: RunConfig) -> str:
-    """The method, and the options by which the run differs from the method's defaults."""
+    """The method, and the options by which the run differs from the method's defaults.
+
+    Replays of runs that differ in a number at the end of their name, as seeds do, count as one.
+    """
+    config = dataclasses.replace(config, replay_from=name_of_seeds(Path(config.replay_from).name))
     return changed_options(config, preset(RunConfig, config.preset, config.env, config.method), MAY_CHANGE)
 
 
@@ -96,8 +100,13 @@ def portable(command: str) -> str:
     """The command as a reader would type it: no interpreter's path, no run directory, that of another under `runs`."""
     words = command.split(" ")
     words = ["python", *words[words.index("-m") :]] if "-m" in words else words
-    words = [f"{OTHER_RUN}runs/{Path(word).name}" if word.startswith(OTHER_RUN) else word for word in words]
+    words = [_elsewhere(word) if word.startswith(OTHER_RUNS) else word for word in words]
     return " ".join(word for word in words if not word.startswith("--logdir"))
+
+
+def _elsewhere(word: str) -> str:
+    option, _, path = word.partition("=")
+    return f"{option}=runs/{Path(path).name}"
 
 
 def add(folder: Path, name: str, evidence: Evidence) -> None:

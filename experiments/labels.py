@@ -1,5 +1,6 @@
 """Names of runs in tables."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ def changed_options(config: RunOptions, default: RunOptions, may_change: Sequenc
     options = [f"--{name.replace('_', '-')}={_word(value)}" for name, value in changed.items() if name not in ignored]
     kind = [] if config.preset == RunOptions.preset else [f"--preset={config.preset}"]
     return " ".join([config.method, *kind, *options])
+
+
+def name_of_seeds(path: str) -> str:
+    """The name of a run without the number at its end: what the seeds of one command have in common."""
+    return re.sub(r"_\d+/?$", "", path)
 
 
 def _word(value: Any) -> str:

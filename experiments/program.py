@@ -55,7 +55,7 @@ def run_task(config: RunConfig) -> Task:
 
 def compiled_part(config: RunConfig) -> RunConfig:
     """The options without those that no compiled program depends on."""
-    return without(config, (*HOST_ONLY, "steps"))
+    return without(config, (*HOST_ONLY, "steps", "replay_from"))
 
 
 def abstract_state(config: RunConfig, task: Task) -> TrainState:

@@ -28,6 +28,7 @@ from experiments.program import (
     take_seed,
     take_shown,
 )
+from experiments.replays import load_replays
 from experiments.seeds import evaluation_keys, whole
 from experiments.success import measure
 from peg_jax.peg.evaluation import Evaluation, evaluation_metrics
@@ -55,14 +56,17 @@ class Trainer(Host[RunConfig, Evaluation]):
         self.algorithm = config.algorithm()
         self.label, self.bad_limit = f"{config.method} {config.env}", config.loop.bad_updates
         task = run_task(config)
-        template = abstract_state(config, task)
+        template, fresh = abstract_state(config, task), self.store.latest() is None
+        replays = load_replays(config, self.say) if fresh and config.replay_from else None
         growing = Growing("replay", "replay.capacity", config.replay.capacity, config.env_devices)
         self.announce(_sized(template), growing)
-        self.program: Program = compile_program(config, task, template, fresh=self.store.latest() is None)
+        self.program: Program = compile_program(config, task, template, fresh)
         make = partial(at_first_call, without_values(compiled_part(config)), task.env)
         self.imagined_paths = make("imagined paths", partial(imagined_paths, config.env))
         self.inspect = make("inspection", partial(inspect, config.env))
         self.begin(self.program.init, template)
+        if replays is not None:
+            self.state = replace(self.state, seed=replace(self.state.seed, replay=replays))
         self.goal_logs = [GoalLog(path, self.resumed_at) for path in self.written]
 
     def epoch(self) -> None:
