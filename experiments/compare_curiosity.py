@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import compare_plots
-from experiments.curiosity_config import CURIOUS, ICM, MAY_CHANGE, CuriosityRunConfig, preset
+from experiments.curiosity_config import MAY_CHANGE, USERS, CuriosityRunConfig, idle_parts, preset
 from experiments.intervals import interval
 from experiments.labels import changed_options, name_of_seeds
 from experiments.programs import PROGRAMS
@@ -20,8 +20,6 @@ from peg_jax.run.metrics import read_metrics
 
 REFERENCE = "ppo"
 """Whose score the others' are multiples of."""
-USERS = {"icm": (ICM,), "reachability": CURIOUS}
-"""The methods that have any use for a part of the configuration."""
 OF_A_BONUS = (*(f"--{part}." for part in USERS), "--r-network=", "--reward.bonus=")
 """Options that PPO without a bonus has not."""
 
@@ -64,7 +62,7 @@ def label(config: CuriosityRunConfig, ignored: Sequence[str] = ()) -> str:
     R-networks of runs that differ in a number at the end of their name, as seeds do, count as one.
     """
     config = dataclasses.replace(config, r_network=name_of_seeds(config.r_network))
-    idle = {part for part, methods in USERS.items() if config.method not in methods}
+    idle = idle_parts(config.method)
     unused = [name for name in flatten(encode(config)) if name.partition(".")[0] in idle]
     default = preset(config.preset, config.scenario, config.method)
     return changed_options(config, default, (*MAY_CHANGE, *ignored, *unused))

@@ -31,6 +31,13 @@ FIXED_SIZE = ("dense1", "dense2", ANT)
 BEFORE, BESIDE = "ppo_plus_ec", "ppo_plus_eco"
 CURIOUS = (BEFORE, BESIDE)
 """Methods with a reachability network, trained before or beside the policy."""
+USERS = {"icm": (ICM,), "reachability": CURIOUS}
+"""The methods that have any use for a part of the configuration."""
+
+
+def idle_parts(method: str) -> set[str]:
+    """The parts of the configuration for which `method` has no use."""
+    return {part for part, methods in USERS.items() if method not in methods}
 
 
 @struct.dataclass

@@ -11,10 +11,11 @@ join_first(__name__)  # gymnax, which is imported below, computes at once, and p
 
 # isort: split
 from experiments.cli import main
-from experiments.curiosity_config import BEFORE, parse_curious
+from experiments.curiosity_config import BEFORE, idle_parts, parse_curious, preset
 from experiments.curiosity_program import EVALUATED
 from experiments.curiosity_trainer import CuriosityTrainer
 from experiments.host import new_logdir, open_run
+from experiments.labels import unused_options
 from peg_jax.core.config import require
 from peg_jax.curiosity.evaluation import Evaluation
 from peg_jax.run.processes import several
@@ -29,7 +30,9 @@ def run(arguments: Sequence[str]) -> int:
     if not resuming:
         logdir = config.logdir or new_logdir(config.scenario, config)
         config = dataclasses.replace(config, logdir=logdir, schedule_steps=config.schedule_steps or config.steps)
-    with open_run("experiments.episodic_curiosity", config, resuming) as session:
+    usual = preset(config.preset, config.scenario, config.method)
+    unused = unused_options(config, usual, idle_parts(config.method))
+    with open_run("experiments.episodic_curiosity", config, resuming, unused) as session:
         trainer = CuriosityTrainer(config, session)
         if engine := getattr(trainer.task.env, "physics", None):
             session.console.print(f"physics     {engine}", soft_wrap=True)

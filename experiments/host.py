@@ -6,7 +6,7 @@ Nothing here changes the numbers of a run: all that does is in its state.
 import shlex
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -42,8 +42,15 @@ def new_logdir(task: str, config: RunOptions) -> str:
 
 
 @contextmanager
-def open_run(command: str, config: RunOptions, resuming: bool) -> Iterator[Session]:
-    """Take the run's directory, and say what is going on in it; `command` is the module that the user started."""
+def open_run(command: str, config: RunOptions, resuming: bool, unused: Sequence[str] = ()) -> Iterator[Session]:
+    """Take the run's directory, and say what is going on in it.
+
+    Args:
+        command: the module that the user started.
+        config: the run's options.
+        resuming: whether they are those of a run that exists.
+        unused: options of the command line that change nothing.
+    """
     console, directory = Console(quiet=not processes.writes()), RunDirectory(config.logdir)
     processes.wait("options read")  # before any process writes them
     if config.compilation_cache:
@@ -51,6 +58,8 @@ def open_run(command: str, config: RunOptions, resuming: bool) -> Iterator[Sessi
     resume = shlex.join(["python", "-m", command, f"--logdir={config.logdir}"])
     with Session(directory, resume, console) as session:
         console.print(f"{'resuming' if resuming else 'new run'} in {config.logdir}", soft_wrap=True)
+        if unused:
+            console.print(f"note: {config.method} has no use for {', '.join(unused)}", soft_wrap=True)
         if resuming:
             say_changes(directory.read_config(), config, console)
             before, now = [start.get("backend") for start in directory.read_starts()][-1:], jax.default_backend()

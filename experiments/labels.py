@@ -1,7 +1,7 @@
 """Names of runs in tables."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from experiments.options import RunOptions
@@ -10,11 +10,22 @@ from peg_jax.run.config_json import encode, flatten
 
 def changed_options(config: RunOptions, default: RunOptions, may_change: Sequence[str]) -> str:
     """The method, the preset unless it is the usual one, and the options by which a run differs from `default`."""
-    usual, ignored = flatten(encode(default)), {*may_change, "seed", "num_seeds", "logdir", "schedule_steps"}
-    changed = {name: value for name, value in flatten(encode(config)).items() if usual[name] != value}
-    options = [f"--{name.replace('_', '-')}={_word(value)}" for name, value in changed.items() if name not in ignored]
+    ignored = {*may_change, "seed", "num_seeds", "logdir", "schedule_steps"}
+    options = [written for name, written in _changes(config, default).items() if name not in ignored]
     kind = [] if config.preset == RunOptions.preset else [f"--preset={config.preset}"]
     return " ".join([config.method, *kind, *options])
+
+
+def unused_options(config: RunOptions, default: RunOptions, idle: Collection[str]) -> list[str]:
+    """The options that differ from `default` and belong to a part that the method has no use for, one of `idle`."""
+    return [written for name, written in _changes(config, default).items() if name.partition(".")[0] in idle]
+
+
+def _changes(config: RunOptions, default: RunOptions) -> dict[str, str]:
+    """The options by which `config` differs, by dotted name, as the command line has them."""
+    usual, values = flatten(encode(default)), flatten(encode(config))
+    changed = {name: value for name, value in values.items() if usual[name] != value}
+    return {name: f"--{name.replace('_', '-')}={_word(value)}" for name, value in changed.items()}
 
 
 def name_of_seeds(path: str) -> str:

@@ -12,8 +12,11 @@ join_first(__name__)  # gymnax, which is imported below, computes at once, and p
 from experiments.cli import main, parse_run
 from experiments.config import RunConfig
 from experiments.host import new_logdir, open_run
+from experiments.labels import unused_options
+from experiments.presets import preset
 from experiments.tables import print_summary
 from experiments.trainer import Trainer
+from peg_jax.peg.methods import METHODS
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,7 +25,9 @@ def run(arguments: Sequence[str]) -> int:
     config = as_one(config)
     if not config.logdir:
         config = dataclasses.replace(config, logdir=new_logdir(config.env, config))
-    with open_run("experiments.peg", config, resuming) as session:
+    usual = preset(RunConfig, config.preset, config.env, config.method)
+    unused = unused_options(config, usual, METHODS[config.method].idle)
+    with open_run("experiments.peg", config, resuming, unused) as session:
         trainer = Trainer(config, session)
         if engine := getattr(trainer.program.task.env, "physics", None):
             session.console.print(f"physics     {engine}", soft_wrap=True)

@@ -22,7 +22,7 @@ SHORT = {
         "peg --env=walker --preset=paper --method=mega": [*SMALL, "--logdir=runs/walker"],
         "peg --env=ant_maze": [*SMALL, "--logdir=runs/ant_maze"],
         # MJX compiles for minutes on a CPU; the tests of the engines step it.
-        f"peg {STACK}": [*SMALL, "--physics=mujoco", "--num-seeds=1", "--logdir=runs/block_stack"],
+        f"peg {STACK}": [*SMALL, "--physics=mujoco", "--num-seeds=2", "--logdir=runs/block_stack"],
         "diagnose --what achiever": [*SMALL, "--updates=2", "--report-every=1", "--coverage-episodes=20"],
         "diagnose --what explorer planner --logdir=runs/try": ["--goals=4"],
         "bench --what update": [*SMALL, "--repeats=1"],

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from experiments import curiosity_config
 from experiments.cli import main, parse_run
 from experiments.config import RunConfig, validate_run
+from experiments.curiosity_config import idle_parts
 from experiments.host import open_run
+from experiments.labels import unused_options
 from experiments.options import override
 from experiments.presets import PRESETS, preset
 from experiments.restored import restore
@@ -46,6 +49,7 @@ MISTAKES = [
     ("--steps=1e5", ["--steps", "a whole number is wanted"]),
     ("--loop.subgoal-threshold=nan", ["--loop.subgoal-threshold=nan", "it must be a number"]),
     ("--planner.init-mean=1,2", ["--planner.init-mean", "with spaces between them"]),
+    ("--replay-from=runs/a --coordinator=auto", ["--replay-from=runs/a", "several processes"]),
     ("--env=maze3d_sparse", ["--env=maze3d_sparse", "episodic_curiosity --scenario=sparse"]),
 ]
 
@@ -53,7 +57,7 @@ MISTAKES = [
 @pytest.mark.parametrize(("argument", "words"), MISTAKES, ids=[argument for argument, _ in MISTAKES])
 def test_a_mistake_is_one_clear_line(argument: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as error:
-        parse_run(RunConfig, [argument])
+        parse_run(RunConfig, argument.split())
     message = str(error.value)
     assert "\n" not in message
     assert [word for word in words if word not in message] == []
@@ -178,6 +182,21 @@ def test_a_run_that_goes_on_elsewhere_says_so(existing: Path, capsys: pytest.Cap
         with open_run("experiments.peg", config, resuming=True):
             pass
         assert ("the run was on gpu and goes on on cpu" in capsys.readouterr().out) == said
+
+
+def test_options_for_which_a_method_has_no_use_are_named(existing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = {"planner.candidates": 20, "loop.num_envs": 3}
+    for method, unused in (("mega", ["--planner.candidates=20"]), ("peg", []), ("peg_kde", [])):
+        usual = preset(RunConfig, "smoke", "point_maze", method)
+        found = unused_options(override(usual, changed), usual, METHODS[method].idle)
+        assert found == unused
+        with open_run("experiments.peg", override(usual, {"logdir": str(existing)}), resuming=False, unused=found):
+            pass
+        said = capsys.readouterr().out
+        assert ("note: mega has no use for --planner.candidates=20" in said) == bool(unused)
+    usual = curiosity_config.preset("fast", "sparse", "ppo")
+    config = override(usual, {"reachability.offline.epochs": 3, "ppo.num_envs": 8})
+    assert unused_options(config, usual, idle_parts("ppo")) == ["--reachability.offline.epochs=3"]
 
 
 def test_runs_of_another_program_or_of_a_lost_method_are_named(existing: Path) -> None:

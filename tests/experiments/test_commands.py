@@ -18,10 +18,14 @@ import numpy as np
 import pytest
 
 from experiments import evidence, publish, weights
+from experiments.config import RunConfig
 from experiments.logs import read_goals
+from experiments.options import override
+from experiments.replays import load_replays
 from peg_jax.core.config import ConfigError
 from peg_jax.peg.training import SeedState, TrainState
 from peg_jax.run.checkpoint import CheckpointStore
+from peg_jax.run.directory import RunDirectory
 from peg_jax.run.files import RunError
 from peg_jax.run.metrics import read_metrics
 from tests.experiments.processes import Ended, checkpoint, differing_leaves, ended, running
@@ -153,6 +157,32 @@ def test_how_far_runs_explored_is_measured_and_drawn(shown: dict[str, str]) -> N
     found = json.loads((folder / "reach.json").read_text())
     assert {figures["method"] for figures in found.values()} == {"smoke_peg", "smoke_random_goals"}
     assert iio.imread(folder / "reach.png").std() > 5
+
+
+def test_a_run_begins_with_the_replay_of_another(shown: dict[str, str], trained: Path) -> None:
+    began, theirs = (checkpoint(path)[0].seed.replay for path in (trained.parent / "again", trained))
+    held = int(theirs.current_index[0])
+    assert int(began.current_index[0]) > held
+    for mine, other in zip(*(jax.tree.leaves(replay.experience) for replay in (began, theirs)), strict=True):
+        np.testing.assert_array_equal(mine[:, :, :held], other[:, :, :held])
+    config = replace(RunDirectory(trained).read_config_as(RunConfig), num_seeds=3, replay_from=str(trained))
+    lanes = load_replays(config, print).experience.obs
+    for lane_of_three in lanes:
+        np.testing.assert_array_equal(lane_of_three, theirs.experience.obs[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"replay_from": "runs/nothing"}, "there is no run"),
+        ({"loop.num_envs": 3}, "it has loop.num_envs = 4, here it is 3; give --loop.num-envs=4"),
+        ({"env": "walker"}, "it has env = point_maze, here it is walker"),
+    ],
+)
+def test_a_replay_that_does_not_fit_is_refused(trained: Path, changes: dict[str, object], said: str) -> None:
+    config = override(RunDirectory(trained).read_config_as(RunConfig), {"replay_from": str(trained)} | changes)
+    with pytest.raises(ConfigError, match=re.escape(f"--replay-from={config.replay_from} cannot work: {said}")):
+        load_replays(config, print)
 
 
 @pytest.fixture(scope="module")

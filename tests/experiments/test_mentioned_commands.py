@@ -29,9 +29,14 @@ def test_all_commands_work(ran: dict[str, str]) -> None:
     assert len(ran) > 12 and set(MENTIONED) <= ran.keys()
 
 
+def test_runs_with_bodies_name_their_engine(ran: dict[str, str]) -> None:
+    engines = [line for said in ran.values() for line in said.splitlines() if line.startswith("physics ")]
+    assert set(engines) == {"physics     mujoco"}
+
+
 @pytest.mark.parametrize("body", ["walker", "ant_maze", "block_stack"])
 def test_runs_with_bodies_are_drawn(ran: dict[str, str], body: str) -> None:
-    media = Path(ran["cwd"]) / "runs" / body / "media"
+    (media, *_) = sorted((Path(ran["cwd"]) / "runs" / body).rglob("media"))  # of each seed, where there are several
     (top,) = media.glob("top_10_cem_*.png") if body != "walker" else media.glob("goals.png")
     assert iio.imread(top).std() > 5
     for name in ("eval_gc_policy", "train_policy"):
