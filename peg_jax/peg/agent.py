@@ -180,9 +180,20 @@ def make_dynamics(config: ImaginationConfig, nets: Networks, params: Params) -> 
 
 
 def make_advance(config: AgentConfig, nets: Networks, params: Params) -> AdvanceFn:
-    """The same from feature to feature."""
-    dynamics = make_dynamics(config.imagination, nets, params)
-    return lambda feature, action, key: dynamics(latent_of(config.world_model, feature), action, key).feature
+    """The same from feature to feature, where an action is kept for `reaching.hold` steps.
+
+    A torque hardly moves a body in one step: what it leads to shows when it is kept.
+    """
+    dynamics, hold = make_dynamics(config.imagination, nets, params), config.reaching.hold
+
+    def advance(feature: Array, action: Array, key: Key) -> Array:
+        latent = latent_of(config.world_model, feature)
+        if hold == 1:
+            return dynamics(latent, action, key).feature
+        steps = jax.random.split(key, hold)
+        return jax.lax.scan(lambda latent, key: (dynamics(latent, action, key), None), latent, steps)[0].feature
+
+    return advance
 
 
 def make_achiever(

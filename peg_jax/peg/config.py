@@ -82,7 +82,8 @@ class ReachingConfig:
     enabled: bool = static(False)  # train the achiever this way
     states: int = static(1024)  # dreamed states per update, at most all, at which actions are compared
     actions: int = static(16)  # actions compared at each, half of them the policy's own
-    acting: int = static(0)  # actions compared by one imagined step whenever it acts; 0: the actor's own is taken
+    hold: int = static(1)  # imagined steps for which a compared action is kept
+    acting: int = static(0)  # actions compared in the same way whenever it acts; 0: the actor's own is taken
     temperature: float = 0.3  # of the softmax over them, in standard deviations of a state's values
     expectile: float = 0.1  # of the steps between two states that the critic learns
     reached_within: float = 1.0  # estimated steps below which the goal counts as reached

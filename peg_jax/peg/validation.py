@@ -25,6 +25,7 @@ AT_LEAST_ONE = (
     "agent.achiever.units",
     "agent.achiever.slow_every",
     "agent.reaching.states",
+    "agent.reaching.hold",
     "agent.explorer.layers",
     "agent.explorer.units",
     "agent.explorer.slow_every",
