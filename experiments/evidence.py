@@ -1,6 +1,7 @@
 """Turn runs into evidence: `python -m experiments.evidence --runs runs/a runs/b --output=benchmarks/point_maze`.
 
-Runs are grouped by preset and method into `<preset>_<method>.json`; the page and its curves are made from all such
+Runs are grouped by preset and method into `<preset>_<method>.json`, those that began with the replay of another into
+`<preset>_<method>_from_<its name>.json`; the page and its curves are made from all such
 files in the folder, so they can be made again from committed data alone (no `--runs`).
 """
 
@@ -43,8 +44,12 @@ def label(config: RunConfig) -> str:
 
     Replays of runs that differ in a number at the end of their name, as seeds do, count as one.
     """
-    config = dataclasses.replace(config, replay_from=name_of_seeds(Path(config.replay_from).name))
+    config = dataclasses.replace(config, replay_from=_origin(config))
     return changed_options(config, preset(RunConfig, config.preset, config.env, config.method), MAY_CHANGE)
+
+
+def _origin(config: RunConfig) -> str:
+    return name_of_seeds(Path(config.replay_from).name)
 
 
 def collect(directory: RunDirectory) -> tuple[str, Evidence]:
@@ -68,7 +73,8 @@ def collect(directory: RunDirectory) -> tuple[str, Evidence]:
         | {"jax": start["packages"]["jax"]},
         "seeds": seeds,
     }
-    return f"{config.preset}_{config.method}", evidence
+    kind = f"{config.preset}_{config.method}"
+    return f"{kind}_from_{_origin(config)}" if config.replay_from else kind, evidence
 
 
 def _evaluations(path: Path, wall: dict[int, float]) -> Evidence:

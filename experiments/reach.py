@@ -79,10 +79,11 @@ def measure(run: GoalRun) -> dict[str, Figures]:
     """Figures of a run's seeds, by preset, method and seed."""
     config, start = run.config, run.directory.read_starts()[-1]
     group = max(1, config.eval_every // run.task.episode_steps)
+    own = run.step // run.task.episode_steps  # episodes of its own; with `replay_from` the prefilled are those of another
     facts = {"env": config.env, "method": f"{config.preset}_{config.method}", "revision": start["git_revision"]}
     found = {}
     for index in range(config.num_seeds):
-        episodes = stored_episodes(run.state, index)
+        episodes = jax.tree.map(lambda x: x[-own:], stored_episodes(run.state, index))
         name = f"{facts['method']}_{config.seed + index}"
         found[name] = facts | explored(run.task, episodes, group, run.step)
     return found
