@@ -79,7 +79,7 @@ def measure(run: GoalRun) -> dict[str, Figures]:
     """Figures of a run's seeds, by preset, method and seed."""
     config, start = run.config, run.directory.read_starts()[-1]
     group = max(1, config.eval_every // run.task.episode_steps)
-    own = run.step // run.task.episode_steps  # episodes of its own; with `replay_from` the prefilled are those of another
+    own = run.step // run.task.episode_steps  # episodes; with `replay_from` those of the prefill are another's
     facts = {"env": config.env, "method": f"{config.preset}_{config.method}", "revision": start["git_revision"]}
     found = {}
     for index in range(config.num_seeds):

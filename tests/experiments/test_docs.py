@@ -105,7 +105,7 @@ def test_the_programs_of_a_study_are_those_that_fit_an_accelerator(index: int) -
 @pytest.mark.parametrize(
     ("folder", "program"),
     [
-        *((name, evidence) for name in ("point_maze", "point_maze_256")),
+        *((name, evidence) for name in ("point_maze", "point_maze_again", "point_maze_256")),
         ("maze3d", curiosity_evidence),
     ],
 )
