@@ -307,27 +307,28 @@ def _count_steps(
     starts: Starts,
     key: Key,
 ) -> tuple[ActorCriticState, Dream, Metrics]:
-    """The achiever of `reaching`, on a dream of its policy that nothing is differentiated through."""
+    """The achiever of `reaching`."""
     dream_key, *pair_keys, update_key = rng.split(key, "dream", "dream_pairs", "replay_pairs", "reaching")
     goals, horizon = starts.goal_embed, config.imagination.horizon
-    policy = actor_critic.make_policy(nets.achiever, state.achiever.actor.params, config.achiever, goals)
     dynamics = make_dynamics(config.imagination, nets, model)
-    dream = imagine(starts.latent, spec.action_size, policy, dynamics, no_reward, no_value, horizon, dream_key)
+
+    def dream_fn(policy: PolicyFn) -> Dream:
+        return imagine(starts.latent, spec.action_size, policy, dynamics, no_reward, no_value, horizon, dream_key)
+
+    dream = dream_fn(actor_critic.make_policy(nets.achiever, state.achiever.actor.params, config.achiever, goals))
     embeds = jax.lax.map(lambda feature: world_model.predict_embed(nets, model, feature), dream.feature)
     away = horizon * jax.lax.map(distance_to(config, nets, state, goals), embeds)
     pairs = reaching.dream_pairs(dream.feature, embeds, pair_keys[0]), reaching.replay_pairs(inference, pair_keys[1])
     lesson = reaching.Lesson(
         dream, goals, away < config.reaching.reached_within, jax.tree.map(lambda *x: jnp.concatenate(x), *pairs)
     )
-    achiever, metrics = reaching.update(
-        state.achiever,
-        nets.achiever,
-        lesson,
-        make_advance(config, nets, model),
-        update_key,
-        config.achiever,
-        config.reaching,
-    )
+    numbers = config.achiever, config.reaching
+    if config.achiever.gradient == "dynamics":
+        loss = reaching.follow_loss(state.achiever, nets.achiever, lesson, dream_fn, *numbers)
+    else:
+        advance = make_advance(config, nets, model)
+        loss = reaching.compare_loss(state.achiever, nets.achiever, lesson, advance, update_key, *numbers)
+    achiever, metrics = reaching.update(state.achiever, nets.achiever, lesson, loss, *numbers)
     return achiever, dream, metrics
 
 

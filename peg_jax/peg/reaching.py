@@ -2,8 +2,9 @@
 
 The published achiever adds up temporal distances that saturate at the imagination horizon and follows their gradient.
 In a maze both fail: far goals all look alike, and a gradient points through walls. Here the temporal distance is
-extended beyond the horizon by bootstrapping, and the actor compares actions (`lookahead`). Two kinds of labels train
-the critic:
+extended beyond the horizon by bootstrapping, and the actor compares actions (`lookahead`), or, for bodies, which have
+more joints than can be tried, follows the gradient of the steps through the dream (`achiever.gradient=dynamics`).
+Two kinds of labels train the critic:
 
 * pairs of states that follow one another, in dreams and in the replay: the steps between them, by expectile regression,
   as for the distance network;
@@ -13,6 +14,7 @@ The critic is not asked whether the goal is reached: a state that it mistook for
 return 0 and never be corrected. The distance network is, which nothing is bootstrapped from.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -24,11 +26,12 @@ from peg_jax.peg import lookahead
 from peg_jax.peg.actor_critic import ActorCriticState, make_policy, make_value, update_slow
 from peg_jax.peg.config import ActorCriticConfig, ReachingConfig
 from peg_jax.peg.distance import expectile_loss
-from peg_jax.peg.imagination import Dream, ValueFn
+from peg_jax.peg.imagination import Dream, PolicyFn, ValueFn
 from peg_jax.peg.lookahead import AdvanceFn
 from peg_jax.peg.networks import ActorCriticNets
 from peg_jax.peg.world_model import Inference
 
+ActorLoss = Callable[[Params], Array]
 SAME_PLACE_EVERY = 16  # of the pairs of a dream, one in this many is a state and itself
 
 
@@ -125,12 +128,60 @@ def critic_loss(
     return (jnp.mean(from_returns) + expectile_loss(error, expectile)) / horizon**2
 
 
-def update(
+def compare_loss(
     state: ActorCriticState,
     nets: ActorCriticNets,
     lesson: Lesson,
     advance: AdvanceFn,
     key: Key,
+    config: ActorCriticConfig,
+    reaching: ReachingConfig,
+) -> ActorLoss:
+    """The actor's loss where it imitates the better ones of the actions tried at some of the dream's states."""
+    dream, goal_embed = lesson.dream, lesson.goal_embed
+    subset_key, tries_key = jax.random.split(key)
+    feature = dream.feature[:-1].reshape(-1, dream.feature.shape[-1])
+    chosen = jax.random.permutation(subset_key, feature.shape[0])[: reaching.states]
+    feature, goals = feature[chosen], goal_embed[chosen % goal_embed.shape[0]]
+    before = make_policy(nets, state.actor.params, config, goals)
+    left = make_steps(nets, state.slow_critic, goals, dream.reward.shape[0])
+    tries = lookahead.try_actions(
+        before, lambda x: -left(x), advance, feature, tries_key, reaching.actions, reaching.temperature
+    )
+
+    def loss(params: Params) -> Array:
+        policy = make_policy(nets, params, config, goals)
+        return lookahead.imitation_loss(policy, feature, *tries, config.entropy)
+
+    return loss
+
+
+def follow_loss(
+    state: ActorCriticState,
+    nets: ActorCriticNets,
+    lesson: Lesson,
+    dream_fn: Callable[[PolicyFn], Dream],
+    config: ActorCriticConfig,
+    reaching: ReachingConfig,
+) -> ActorLoss:
+    """The actor's loss where it follows the gradient of its returns, in horizons, through the dream."""
+    horizon = lesson.dream.reward.shape[0]
+    left = make_steps(nets, state.slow_critic, lesson.goal_embed, horizon)
+
+    def loss(params: Params) -> Array:
+        dream = dream_fn(make_policy(nets, params, config, lesson.goal_embed))
+        steps = jnp.clip(left(dream.feature), 0.0, reaching.most_steps)
+        after = steps_return(steps, lesson.arrived, config.return_lambda)[1:]  # what an action leads to
+        return jnp.mean(after / horizon - config.entropy * dream.entropy[:-1])
+
+    return loss
+
+
+def update(
+    state: ActorCriticState,
+    nets: ActorCriticNets,
+    lesson: Lesson,
+    actor_loss: ActorLoss,
     config: ActorCriticConfig,
     reaching: ReachingConfig,
 ) -> tuple[ActorCriticState, Metrics]:
@@ -140,8 +191,7 @@ def update(
         state: the achiever.
         nets: its modules.
         lesson: the imagined batch.
-        advance: one imagined step.
-        key: for the actions that are tried.
+        actor_loss: what its actor makes small, of its parameters.
         config: numbers that this achiever shares with the published one.
         reaching: its own numbers.
     """
@@ -150,20 +200,6 @@ def update(
     slow_steps = make_steps(nets, state.slow_critic, goal_embed, horizon)
     steps = jnp.clip(slow_steps(dream.feature), 0.0, reaching.most_steps)
     returns = steps_return(steps, arrived, config.return_lambda)
-
-    subset_key, tries_key = jax.random.split(key)
-    feature = dream.feature[:-1].reshape(-1, dream.feature.shape[-1])
-    chosen = jax.random.permutation(subset_key, feature.shape[0])[: reaching.states]
-    feature, goals = feature[chosen], goal_embed[chosen % goal_embed.shape[0]]
-    before = make_policy(nets, state.actor.params, config, goals)
-    left = make_steps(nets, state.slow_critic, goals, horizon)
-    tries = lookahead.try_actions(
-        before, lambda x: -left(x), advance, feature, tries_key, reaching.actions, reaching.temperature
-    )
-
-    def actor_loss(params: Params) -> Array:
-        policy = make_policy(nets, params, config, goals)
-        return lookahead.imitation_loss(policy, feature, *tries, config.entropy)
 
     def loss(params: Params) -> Array:
         data = (dream.feature[:-1], goal_embed, returns)

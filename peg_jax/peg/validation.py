@@ -191,8 +191,11 @@ def _validate_parts(config: PEGConfig) -> None:
     counts = agent.reaching.enabled
     hint = "actions are compared by the steps that --agent.reaching.enabled counts; switch it on, or use 0"
     require(not acting or counts, "agent.reaching.acting", acting, hint)
-    hint = "an achiever that counts steps compares actions; use auto, or --agent.reaching.no-enabled"
-    require(not counts or agent.achiever.gradient == "auto", "agent.achiever.gradient", agent.achiever.gradient, hint)
+    gradient = agent.achiever.gradient
+    hint = (
+        "an achiever that counts steps takes auto, which compares actions, or dynamics; or use --agent.reaching.no-enabled"
+    )
+    require(not counts or gradient in ("auto", "dynamics"), "agent.achiever.gradient", gradient, hint)
     shape = agent.imagination.reward_shape
     hint = "an achiever that counts steps is paid by no reward; use sum, or --agent.reaching.no-enabled"
     require(not counts or shape == "sum", "agent.imagination.reward-shape", shape, hint)

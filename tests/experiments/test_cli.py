@@ -29,7 +29,7 @@ from peg_jax.run.files import RunError
 MISTAKES = [
     ("--planner.elite-ratio=2", ["--planner.elite-ratio=2", "at most 1"]),
     ("--planner.kind=mppi", ["--planner.kind=mppi", "cem", "--planner.no-evaluate-only"]),
-    ("--agent.achiever.gradient=dynamics", ["--agent.achiever.gradient=dynamics", "--agent.reaching.no-enabled"]),
+    ("--agent.achiever.gradient=both", ["--agent.achiever.gradient=both", "--agent.reaching.no-enabled"]),
     ("--planner.candidates=20002", ["--planner.seed-mega=0.5", "10000"]),
     ("--steps=3000000000", ["--steps=3000000000", "at most 2000000000"]),
     ("--planner.elit-ratio=0.1", ["--planner.elit-ratio", "--planner.elite-ratio"]),
