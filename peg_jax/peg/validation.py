@@ -193,7 +193,7 @@ def _validate_parts(config: PEGConfig) -> None:
     require(not acting or counts, "agent.reaching.acting", acting, hint)
     gradient = agent.achiever.gradient
     hint = (
-        "an achiever that counts steps takes auto, which compares actions, or dynamics; or use --agent.reaching.no-enabled"
+        "one that counts steps compares actions (auto) or follows dynamics; choose one, or --agent.reaching.no-enabled"
     )
     require(not counts or gradient in ("auto", "dynamics"), "agent.achiever.gradient", gradient, hint)
     shape = agent.imagination.reward_shape

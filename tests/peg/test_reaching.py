@@ -1,5 +1,6 @@
 """The achiever that counts steps: returns and pairs against worked values, then learning with controls."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -10,14 +11,15 @@ import pytest
 from peg_jax.core.nets import MLP, init_mlp
 from peg_jax.core.optim import OptimizerConfig
 from peg_jax.core.types import Array, Key, Metrics
-from peg_jax.peg import actor_critic, agent, reaching
+from peg_jax.peg import actor_critic, agent, reaching, world_model
 from peg_jax.peg.actor_critic import ActorCriticState
 from peg_jax.peg.config import ActorCriticConfig, ReachingConfig
-from peg_jax.peg.imagination import imagine
-from peg_jax.peg.networks import ActorCriticNets
+from peg_jax.peg.imagination import Dream, PolicyFn, imagine
+from peg_jax.peg.networks import ActorCriticNets, make_networks
 from peg_jax.peg.reaching import Lesson, Pairs
 from peg_jax.peg.rssm import Latent
 from peg_jax.peg.world_model import Inference
+from tests.peg import tiny
 
 # --- returns ---
 
@@ -139,8 +141,8 @@ def advance(sign: float, feature: Array, action: Array, key: Key) -> Array:
     return jnp.clip(feature + 0.1 * sign * action, -1.0, 1.0)
 
 
-def learn(nets: ActorCriticNets, planned_with: float, key: Key) -> ActorCriticState:
-    """600 updates; actions are compared in a world whose moves are multiplied with `planned_with`."""
+def learn(nets: ActorCriticNets, planned_with: float, key: Key, follow: bool = False) -> ActorCriticState:
+    """600 updates; actions are compared, or returns followed, where moves are multiplied with `planned_with`."""
 
     def step(state: ActorCriticState, key: Key) -> tuple[ActorCriticState, Metrics]:
         start_key, goal_key, dream_key, pair_key, update_key = jax.random.split(key, 5)
@@ -148,17 +150,24 @@ def learn(nets: ActorCriticNets, planned_with: float, key: Key) -> ActorCriticSt
         goal = jax.random.uniform(goal_key, (ROLLOUTS, 1), minval=-1.0)
         policy = actor_critic.make_policy(nets, state.actor.params, LEARN, goal)
 
-        def dynamics(latent: Latent, action: Array, key: Key) -> Latent:
-            return Latent(latent.stoch[..., :0], advance(1.0, latent.deter, action, key))
+        def dreamt(sign: float, policy: PolicyFn) -> Dream:
+            def dynamics(latent: Latent, action: Array, key: Key) -> Latent:
+                return Latent(latent.stoch[..., :0], advance(sign, latent.deter, action, key))
 
-        latent = Latent(start[..., :0], start)
-        dream = imagine(latent, 1, policy, dynamics, agent.no_reward, agent.no_value, HORIZON, dream_key)
+            latent = Latent(start[..., :0], start)
+            return imagine(latent, 1, policy, dynamics, agent.no_reward, agent.no_value, HORIZON, dream_key)
+
+        dream = dreamt(1.0, policy)
         gap = jax.random.randint(pair_key, (ROLLOUTS,), 0, HORIZON + 1)
         later = dream.feature[gap, jnp.arange(ROLLOUTS)]
         pairs = Pairs(dream.feature[0], later, gap.astype(jnp.float32))
-        world = partial(advance, planned_with)
-        arrived = jnp.abs(dream.feature - goal)[..., 0] < 0.1
-        return reaching.update(state, nets, Lesson(dream, goal, arrived, pairs), world, update_key, LEARN, COUNT)
+        lesson = Lesson(dream, goal, jnp.abs(dream.feature - goal)[..., 0] < 0.1, pairs)
+        if follow:
+            loss = reaching.follow_loss(state, nets, lesson, partial(dreamt, planned_with), LEARN, COUNT)
+        else:
+            world = partial(advance, planned_with)
+            loss = reaching.compare_loss(state, nets, lesson, world, update_key, LEARN, COUNT)
+        return reaching.update(state, nets, lesson, loss, LEARN, COUNT)
 
     state = actor_critic.init(nets, key, LEARN)
     return jax.lax.scan(step, state, jax.random.split(key, 600))[0]
@@ -190,6 +199,8 @@ def trained() -> dict[str, float]:
             "trained": arrives(nets, ours, key),
             "untrained": arrives(nets, actor_critic.init(nets, key, LEARN), key),
             "wrong world": arrives(nets, mistaken, key),
+            "followed": arrives(nets, learn(nets, 1.0, key, follow=True), key),
+            "followed in a wrong world": arrives(nets, learn(nets, -1.0, key, follow=True), key),
             "order": jnp.corrcoef(steps, jnp.abs(start - goal)[:, 0])[0, 1],
             "longest": steps.max(),
         }
@@ -201,6 +212,26 @@ def test_learns_to_reach_goals_further_than_any_dream(trained: dict[str, float])
     assert trained["trained"] > 0.9
     assert trained["untrained"] < 0.5
     assert trained["wrong world"] < 0.5
+
+
+def test_learns_it_from_the_gradient_of_the_steps_as_well(trained: dict[str, float]) -> None:
+    assert trained["followed"] > 0.9
+    assert trained["followed in a wrong world"] < 0.5
+
+
+def test_a_compared_action_may_be_kept() -> None:
+    """Three steps at once are three steps one after the other."""
+    config = replace(tiny.agent_config(), reaching=ReachingConfig(enabled=True, hold=3))
+    config = replace(config, imagination=replace(config.imagination, sample=False))
+    nets = make_networks(config, tiny.spec())
+    params = world_model.init(nets, jax.random.key(0))
+    feature, action = jax.random.normal(jax.random.key(1), (4, 10)), jnp.ones((4, 2))
+    once = agent.make_advance(replace(config, reaching=ReachingConfig(enabled=True)), nets, params)
+    kept = agent.make_advance(config, nets, params)
+    expected = feature
+    for _ in range(3):
+        expected = once(expected, action, jax.random.key(2))
+    np.testing.assert_allclose(kept(feature, action, jax.random.key(3)), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_steps_grow_with_the_distance_beyond_the_horizon(trained: dict[str, float]) -> None:
