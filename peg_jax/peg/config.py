@@ -77,7 +77,10 @@ class ActorCriticConfig:
 
 @struct.dataclass
 class ReachingConfig:
-    """An achiever that counts steps and compares actions; the published one adds distances and follows gradients."""
+    """An achiever that counts steps and compares actions; the published one adds distances and follows gradients.
+
+    With `achiever.gradient=dynamics` it follows the gradient of the steps instead.
+    """
 
     enabled: bool = static(False)  # train the achiever this way
     states: int = static(1024)  # dreamed states per update, at most all, at which actions are compared
