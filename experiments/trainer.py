@@ -66,7 +66,8 @@ class Trainer(Host[RunConfig, Evaluation]):
         self.inspect = make("inspection", partial(inspect, config.env))
         self.begin(self.program.init, template)
         if replays is not None:
-            self.state = replace(self.state, seed=replace(self.state.seed, replay=replays))
+            placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), replays, self.state.seed.replay)
+            self.state = replace(self.state, seed=replace(self.state.seed, replay=placed))
         self.goal_logs = [GoalLog(path, self.resumed_at) for path in self.written]
 
     def epoch(self) -> None:
